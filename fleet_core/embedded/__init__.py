@@ -1,0 +1,1 @@
+"""The embedded default: a broker and a database from PyPI, and the supervisor behind `fleet up`."""

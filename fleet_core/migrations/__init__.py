@@ -1,0 +1,1 @@
+"""One forward-only line of plain SQL, `NNNN_what.sql`. See `fleet_core.migrate`."""
