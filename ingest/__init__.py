@@ -1,0 +1,1 @@
+"""MQTT in, one transaction, acknowledge."""

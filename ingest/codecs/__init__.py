@@ -1,0 +1,1 @@
+"""One file per wire format, found by scan. See `ingest.codec` for what a codec promises."""
