@@ -1,0 +1,1 @@
+"""Detection, incidents and the graded response."""

@@ -1,0 +1,1 @@
+"""Usage meters, service tasks and work orders."""
