@@ -1,0 +1,71 @@
+"""The application: routes, live feed, pages."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+from starlette.staticfiles import StaticFiles
+
+from fleet_api import guard, problems
+from fleet_api.live import LiveHub, install_live
+from fleet_api.pool import Pool
+from fleet_api.routes import alarms, basemap, devices, health, vehicles
+from fleet_core.settings import Settings
+
+_DESCRIPTION: Final = """
+Vehicles, devices, tracks and live positions. Names carry units (`_kmh`, `_deg`, `_m`); positions are WGS-84; times are
+RFC 3339 in UTC with Z. Errors are RFC 9457 problem documents with one sentence and the field it is about. Live
+positions come through the WebSocket `/api/live`, which OpenAPI cannot describe: see docs/live-protocol.md.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application on `settings.database_url`. Needs no database to be made, only to answer.
+
+    Raises SettingsError when the database URL is missing.
+    """
+    settings.require("database_url")
+    hub = LiveHub(settings.database_url)
+    pool = Pool(settings.database_url)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with hub.running():
+            yield
+        pool.close()
+
+    app = FastAPI(
+        title="Fleetward",
+        version="1",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        # The built-in documentation pages load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        responses=problems.documented(422, 503),
+    )
+    app.state.settings = settings
+    app.state.pool = pool
+    app.state.live = hub
+    problems.install(app)
+    for module in (health, vehicles, devices, alarms, basemap):
+        app.include_router(module.router)
+    install_live(app)
+    _install_pages(app)
+    app.add_middleware(guard.Guard, loopback_only=settings.http_allow_remote == "no")
+    return app
+
+
+def _install_pages(app: FastAPI) -> None:
+    web = Path(str(files("fleet_api"))) / "web"
+
+    @app.get("/", include_in_schema=False)
+    def index() -> FileResponse:
+        return FileResponse(web / "index.html", headers={"Cache-Control": "no-cache"})
+
+    app.mount("/web", StaticFiles(directory=web), name="web")

@@ -1,0 +1,81 @@
+"""Keeps other web sites out of a server that a browser on the same machine can reach, and sets security headers.
+
+Until sign-in exists the only protection is that nobody else can talk to us. A browser can be made to: by a foreign page
+that opens a WebSocket or posts a form (so the Origin must be ours), and by DNS rebinding, where a foreign name is
+pointed at 127.0.0.1 (so on loopback the Host must be a loopback name).
+"""
+
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fleet_api import problems
+
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+SECURITY_HEADERS: Final = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+def refusal(headers: Iterable[tuple[bytes, bytes]], *, must_match_origin: bool, loopback_only: bool) -> str | None:
+    """Why a request with these headers is refused, in one sentence, or None when it is not."""
+    found = {name.lower(): value.decode("latin-1") for name, value in headers}
+    host = found.get(b"host", "")
+    if loopback_only and _hostname(f"http://{host}") not in _LOOPBACK_NAMES:
+        return f"Host {host!r} is not a name of this machine's loopback address."
+    origin = found.get(b"origin")
+    if must_match_origin and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        return f"Origin {origin!r} is another site."
+    return None
+
+
+def _hostname(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+class Guard:
+    """ASGI middleware. `loopback_only`: refuse names that are not loopback."""
+
+    def __init__(self, app: ASGIApp, loopback_only: bool) -> None:
+        self._app = app
+        self._loopback_only = loopback_only
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it with 403."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        must_match = scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS
+        reason = refusal(scope["headers"], must_match_origin=must_match, loopback_only=self._loopback_only)
+        if scope["type"] == "websocket":
+            if reason is None:
+                await self._app(scope, receive, send)
+            else:
+                await receive()
+                await send({"type": "websocket.close", "code": 1008, "reason": reason})
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *SECURITY_HEADERS]}
+            await send(message)
+
+        if reason is None:
+            await self._app(scope, receive, send_with_headers)
+        else:
+            await problems.response(403, reason)(scope, receive, send_with_headers)
