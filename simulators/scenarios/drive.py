@@ -1,0 +1,23 @@
+"""Ordinary driving: nothing in it may raise an incident."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from simulators.messages import Message
+from simulators.scenario import Request, Tell
+from simulators.traffic import Traffic
+
+
+class Drive:
+    """Vehicles drive, stop at signals, park and start again."""
+
+    name: Final = "drive"
+    purpose: Final = "ordinary driving in a town, no incident"
+    id_prefix: Final = "sim"
+
+    def messages(self, request: Request, tell: Tell) -> Iterator[Message]:
+        """See Scenario."""
+        return Traffic(request, tell).run()
+
+
+SCENARIO: Final = Drive()
