@@ -1,0 +1,1 @@
+"""Kills, freezes and cuts of real processes under load; each ends with the same four numbers."""

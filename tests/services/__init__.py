@@ -1,0 +1,1 @@
+"""Real services for the tests: brokers and databases, each started in a folder of its own."""
