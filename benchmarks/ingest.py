@@ -22,10 +22,10 @@ from benchmarks import bare, services, stream
 from benchmarks.services import Services
 from benchmarks.stream import Outgoing
 from fleet_core import clock, db
+from fleet_core.readings import Readings
 from fleet_core.settings import Settings
 from ingest import batch, pgcopy
 from ingest.message import Message
-from ingest.readings import Readings
 
 _HEALTH_PORT: Final = 19_101
 _VEHICLES: Final = 1_000

@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fleet_core import message_log, topics
+from fleet_core.device_events import DeviceEvent, DeviceStatus
 from fleet_core.message_log import LoggedMessage
+from fleet_core.readings import Readings
 from fleet_core.settings import Settings
 from ingest.codec import NativeBody, codec_for
 from ingest.codecs import native
-from ingest.events import DeviceEvent, DeviceStatus, event_of, status_of
+from ingest.events import event_of, status_of
 from ingest.form import Body
 from ingest.message import Message, Refusal, RefusedError
-from ingest.readings import Readings
 from ingest.telemetry import Item, assemble
 
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from fleet_core import topics
 from fleet_core.columns import BY_NAME, Kind
+from fleet_core.readings import FLAG_ABSENT, Readings
 from ingest.codec import Codec, NativeBody, foreign_codecs
 from ingest.codecs import native
 from ingest.events import event_of, status_of
 from ingest.form import MAX_T_MS
 from ingest.message import Refusal, RefusedError
-from ingest.readings import FLAG_ABSENT, Readings
 from ingest.telemetry import Item, assemble
 
 MQTT_PAYLOAD: Final = "mqtt_payload"

@@ -1,12 +1,12 @@
 """Messages that are not readings: alarms, bursts, diagnostics, command results, status."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from fleet_core import topics
+from fleet_core.device_events import DeviceEvent, DeviceStatus
 from ingest.form import MAX_T_MS, UINT32_END, Body, shown
 from ingest.message import RefusedError
 from ingest.telemetry import CLOCK_AHEAD_US, CLOCK_BEHIND_US, Item, payload_hash
@@ -14,40 +14,6 @@ from ingest.telemetry import CLOCK_AHEAD_US, CLOCK_BEHIND_US, Item, payload_hash
 _JSON = msgspec.json.Encoder()
 # Deeper than any trouble-code list with freeze frames, shallower than the stack.
 _MAX_DEPTH: Final = 32
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceEvent:
-    """One alarm, burst, diagnostics message or command result. Times in microseconds since the epoch, UTC.
-
-    An event is never quarantined for its clock: a crash from a device whose clock was not set is still a crash. It is
-    marked (`clock_valid`) and takes place at its arrival.
-    """
-
-    message_index: int
-    vehicle_id: str
-    stream: str
-    device_time_us: int
-    seq: int
-    occurred_us: int
-    clock_valid: bool
-    received_us: int
-    kind: str | None
-    body_json: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceStatus:
-    """What a device said of itself: online or not (last will), firmware, boot count."""
-
-    message_index: int
-    vehicle_id: str
-    online: bool | None
-    firmware: str | None
-    boot: int | None
-    reported_us: int | None
-    received_us: int
-    body_json: bytes
 
 
 def event_of(item: Item, stream: str) -> DeviceEvent:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleet_core.columns import BY_NAME, COLUMNS, Kind
-from ingest.readings import FLAG_ABSENT, Readings
+from fleet_core.readings import FLAG_ABSENT, Readings
 
 HEADER: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 TRAILER: Final = b"\xff\xff"

@@ -12,11 +12,11 @@ from psycopg import sql as compose
 
 from fleet_core import message_log, sql
 from fleet_core.db import Connection
+from fleet_core.device_events import DeviceEvent, DeviceStatus
+from fleet_core.readings import Readings
 from ingest import binary_arrays as arrays
 from ingest import pgcopy
-from ingest.events import DeviceEvent, DeviceStatus
 from ingest.message import Message, Refusal
-from ingest.readings import Readings
 
 _SQL: Final = sql.load("ingest")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -9,11 +9,11 @@ import psycopg
 
 from fleet_core import message_log, topics
 from fleet_core.db import Connection
+from fleet_core.readings import Readings
 from fleet_core.settings import Settings
 from ingest import queries
 from ingest.batch import Batch
 from ingest.message import Message, Refusal
-from ingest.readings import Readings
 
 # A reading that arrives more than this after its own time is counted as late.
 LATE_AFTER_US: Final = 60 * 1_000_000

@@ -15,6 +15,8 @@ import numpy as np
 
 from fleet_core import crs
 from fleet_core.columns import BY_NAME, COLUMNS, CRS_NAMES, DERIVED, ENVELOPE, Column, Kind
+from fleet_core.readings import FLAG_ABSENT, Ints, Readings
+from fleet_core.readings import Column as Values
 from ingest.form import (
     MAX_SAMPLES,
     MAX_T_MS,
@@ -25,8 +27,6 @@ from ingest.form import (
     why_refused,
 )
 from ingest.message import Refusal
-from ingest.readings import FLAG_ABSENT, Ints, Readings
-from ingest.readings import Column as Values
 
 # Device clocks: outside this span around the time of arrival a sample is quarantined (contract, version 1).
 CLOCK_AHEAD_US: Final = 5 * 60 * 1_000_000

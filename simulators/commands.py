@@ -12,13 +12,13 @@ from typing import Any, BinaryIO
 import click
 import msgspec
 
-from fleet_core import clock, settings
+from fleet_core import clock, publications, settings
 from fleet_core.cli import Refusal
-from simulators import broker_address, citypack, faults, messages, pacing, scenario, town
+from fleet_core.publications import Counted
+from simulators import broker_address, citypack, faults, pacing, scenario, town
 from simulators.citypack import CityPack
 from simulators.faults import Faults
 from simulators.ledger import Ledger
-from simulators.messages import Counted
 from simulators.publisher import Publisher, PublisherError
 from simulators.scenario import Request, Scenario, Tell
 
@@ -41,7 +41,7 @@ Positive = click.IntRange(min=1)
 @click.option("--realtime", is_flag=True, help="The same as --speed 1.")
 @click.option("--city", type=click.Path(path_type=Path), help="City pack folder; without it the invented demo town.")
 @click.option("--id-prefix", help="Beginning of every vehicle id; without it each scenario's own.")
-@click.option("--format", "format_name", type=click.Choice(messages.FORMATS), default="json", show_default=True)
+@click.option("--format", "format_name", type=click.Choice(publications.FORMATS), default="json", show_default=True)
 @click.option("--truth", type=click.Path(path_type=Path), help="JSON Lines of what the vehicles really did.")
 @click.option(
     "--ledger",
@@ -173,7 +173,7 @@ def _request(
         city=city,
         start_ms=start_ms,
         duration_s=options["duration_s"],
-        encode=messages.encoder(options["format_name"]),
+        encode=publications.encoder(options["format_name"]),
         partitions=partitions,
         id_prefix=options["id_prefix"] or item.id_prefix,
         clock_offset_ms=spoiling.clock_offsets_ms(options["vehicles"], options["seed"]),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleet_core import topics
-from simulators.messages import Encode, Message
+from fleet_core.publications import Encode, Message
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]

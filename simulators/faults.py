@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.messages import Message
+from fleet_core.publications import Message
 
 RESEND_MS: Final = (2_000, 30_000)
 DUPLICATE_MS: Final = (0, 5_000)

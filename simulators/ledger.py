@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Final, Self
 import msgspec
 
 from fleet_core.cli import Refusal
-from simulators.messages import Message
+from fleet_core.publications import Message
 
 _FLUSH_LINES: Final = 500
 

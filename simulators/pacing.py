@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Final
 
-from simulators.messages import Message
+from fleet_core.publications import Message
 from simulators.publisher import Publisher
 
 _BLOCK: Final = 200_000

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 from paho.mqtt.client import Client, MQTTMessageInfo, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
-from simulators.messages import Message
+from fleet_core.publications import Message
 
 DEFAULT_WINDOW: Final = 1000
 KEEPALIVE_S: Final = 30

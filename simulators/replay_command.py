@@ -7,15 +7,17 @@ from pathlib import Path
 
 import click
 
-from fleet_core import clock, settings
+from fleet_core import clock, publications, settings
 from fleet_core.cli import Refusal
+from fleet_core.publications import Counted
+from fleet_core.recordings import drive_recording
+from fleet_core.recordings import files as recording_files
+from fleet_core.recordings.drive_recording import RecordingError
+from fleet_core.recordings.files import Recordings
 from fleet_core.topics import check_vehicle_id
-from simulators import broker_address, drive_recording, messages, pacing, recordings
-from simulators.drive_recording import RecordingError
+from simulators import broker_address, pacing
 from simulators.ledger import Ledger
-from simulators.messages import Counted
 from simulators.publisher import Publisher, PublisherError
-from simulators.recordings import Recordings
 
 
 @click.command("replay")
@@ -32,7 +34,7 @@ from simulators.recordings import Recordings
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(messages.FORMATS),
+    type=click.Choice(publications.FORMATS),
     default="json",
     show_default=True,
     help="Encoding of drives.",
@@ -59,7 +61,7 @@ def replay(
     if vehicle is not None:
         check_vehicle_id(vehicle)
     try:
-        recorded = recordings.read(files, vehicle)
+        recorded = recording_files.read(files, vehicle)
     except RecordingError as error:
         raise Refusal(str(error)) from None
     if not as_recorded and recorded.drives:
@@ -77,7 +79,7 @@ def replay(
         ledger = stack.enter_context(Ledger.opened(ledger_path)) if ledger_path else None
         try:
             publisher = Publisher(url, ledger.acknowledged if ledger else None, tls=tls, stopped=stop)
-            stream = Counted(recorded.messages(messages.encoder(format_name), configured.partitions))
+            stream = Counted(recorded.messages(publications.encoder(format_name), configured.partitions))
             pacing.publish_paced(publisher, stream, speed, stop)
             complete = publisher.drain(pacing.DRAIN_STOPPED_S if stop() else pacing.DRAIN_S)
             publisher.close()

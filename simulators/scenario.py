@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleet_core import plugins
+from fleet_core.publications import Encode, Message
 from simulators.citypack import CityPack
-from simulators.messages import Encode, Message
 
 Tell = Callable[[dict[str, Any]], None]
 

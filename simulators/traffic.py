@@ -6,11 +6,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fleet_core.publications import Message
 from simulators import lanes
 from simulators.device import Devices
 from simulators.fleet import Fleet
 from simulators.gnss import Receivers
-from simulators.messages import Message
 from simulators.scenario import Request, Tell, untold
 
 F64 = NDArray[np.float64]

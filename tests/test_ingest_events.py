@@ -9,10 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fleet_core import topics
+from fleet_core.device_events import DeviceEvent, DeviceStatus
 from fleet_core.settings import Settings
 from ingest.batch import Batch, decode
 from ingest.codecs import native
-from ingest.events import DeviceEvent, DeviceStatus, event_of, status_of
+from ingest.events import event_of, status_of
 from ingest.message import RefusedError
 from ingest.telemetry import CLOCK_AHEAD_US, Item, payload_hash
 from tests.ingest_bodies import RECEIVED_MS, RECEIVED_US, message

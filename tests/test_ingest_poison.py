@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from fleet_core import clock, db, settings, topics
 from fleet_core.cli import fleet
 from fleet_core.db import Connection
+from fleet_core.publications import Message
 from fleet_core.settings import Settings
 from ingest import queries
 from ingest.batch import Batch, prepare
@@ -21,7 +22,6 @@ from ingest.message import Message as Received
 from ingest.metrics import Metrics
 from ingest.pipeline import Pipeline, stages
 from ingest.worker import Worker
-from simulators.messages import Message
 from tests.conftest import Broker
 from tests.faults import oracle
 from tests.faults.traffic import PARTITIONS, Traffic, messages

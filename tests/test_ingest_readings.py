@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from fleet_core import columns, db
 from fleet_core.columns import COLUMNS, Kind
 from fleet_core.db import Connection
+from fleet_core.readings import FLAG_ABSENT, Readings, concatenate
 from ingest import binary_arrays as arrays
 from ingest import pgcopy, queries
-from ingest.readings import FLAG_ABSENT, Readings, concatenate
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INT64 = st.integers(-(2**63), 2**63 - 1)

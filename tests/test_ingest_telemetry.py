@@ -9,10 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fleet_core.columns import BY_NAME, ENVELOPE, Kind
+from fleet_core.readings import FLAG_ABSENT, Readings
 from ingest.codecs import native
 from ingest.form import MAX_SAMPLES, MAX_T_MS, MAX_UNKNOWN_COLUMNS, extra_text, why_refused
 from ingest.message import Refusal, RefusedError
-from ingest.readings import FLAG_ABSENT, Readings
 from ingest.telemetry import CLOCK_AHEAD_US, CLOCK_BEHIND_US, Item, assemble, payload_hash
 from tests.ingest_bodies import ODD_VALUES, RECEIVED_MS, RECEIVED_US, RULED_KEYS, good_bodies, odd_bodies
 

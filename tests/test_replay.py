@@ -13,14 +13,14 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from fleet_core import clock, topics
+from fleet_core import clock, publications, topics
 from fleet_core.embedded.nats import EmbeddedNats
+from fleet_core.publications import Message
+from fleet_core.recordings import drive_recording, files
+from fleet_core.recordings.drive_recording import DAY_MS, Drive, RecordingError
 from fleet_core.settings import Settings
 from ingest import batch
 from ingest.message import Message as Received
-from simulators import drive_recording, messages, recordings
-from simulators.drive_recording import DAY_MS, Drive, RecordingError
-from simulators.messages import Message
 from simulators.replay_command import replay
 from tests.test_simulators_publisher import Listener
 
@@ -34,11 +34,11 @@ def _write(path: Path, text: str) -> Path:
 
 
 def _read(path: Path, vehicle: str | None = None) -> list[Drive]:
-    return recordings.read([path], vehicle).drives
+    return files.read([path], vehicle).drives
 
 
 def _sent(path: Path) -> list[Message]:
-    return list(recordings.read([path], None).messages(messages.encoder("json"), PARTITIONS))
+    return list(files.read([path], None).messages(publications.encoder("json"), PARTITIONS))
 
 
 def _run(*arguments: str) -> Result:
@@ -255,7 +255,7 @@ def test_damaged_and_missing_files_are_named(tmp_path: Path) -> None:
 def test_two_drives_of_one_name_are_refused(tmp_path: Path) -> None:
     one = _write(tmp_path / "d.csv", BLACK_BOX)
     with pytest.raises(RecordingError, match="both named drive-1"):
-        recordings.read([one, one], None)
+        files.read([one, one], None)
 
 
 def test_messages_leave_byte_for_byte_in_the_order_of_the_file(nats: EmbeddedNats, tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from fleet_core import topics
+from fleet_core import publications, topics
+from fleet_core.publications import Message
 from fleet_core.settings import Settings
 from ingest import batch
 from ingest.message import Message as Received
-from simulators import messages, scenario, town
+from simulators import scenario, town
 from simulators.citypack import CityPack
 from simulators.device import SAMPLES_A_MESSAGE, STORED_MESSAGES, Devices
-from simulators.messages import Message
 from simulators.scenario import Request
 from simulators.traffic import Traffic
 
@@ -31,7 +31,7 @@ def demo_town(tmp_path_factory: pytest.TempPathFactory) -> CityPack:
 def _request(city: CityPack, **changes: Any) -> Request:
     asked: dict[str, Any] = {
         "vehicles": 20, "seed": 4, "city": city, "start_ms": START_MS, "duration_s": 300,
-        "encode": messages.encoder("json"), "partitions": PARTITIONS, "id_prefix": "sim",
+        "encode": publications.encoder("json"), "partitions": PARTITIONS, "id_prefix": "sim",
     } | changes  # fmt: skip
     asked.setdefault("clock_offset_ms", np.zeros(asked["vehicles"], dtype=np.int64))
     return Request(**asked)
@@ -48,10 +48,12 @@ def _decoded(sent: list[Message]) -> batch.Batch:
 
 
 @pytest.mark.parametrize("name", ["drive", "load"])
-@pytest.mark.parametrize("format_name", messages.FORMATS)
+@pytest.mark.parametrize("format_name", publications.FORMATS)
 def test_every_scenario_speaks_the_contract(demo_town: CityPack, name: str, format_name: str) -> None:
     total = 500 if name == "load" else None
-    sent, _ = _run(name, _request(demo_town, encode=messages.encoder(format_name), messages=total, samples_a_message=7))
+    sent, _ = _run(
+        name, _request(demo_town, encode=publications.encoder(format_name), messages=total, samples_a_message=7)
+    )
     decoded = _decoded(sent)
     assert decoded.refused == {}
     assert len(decoded.readings.vehicle_index) == sum(message.count for message in sent) > 0
@@ -138,7 +140,7 @@ def _devices(size: int, *, gaps: bool) -> Devices:
         [f"v-{n}" for n in range(size)],
         start_ms=START_MS,
         seed=1,
-        encode=messages.encoder("json"),
+        encode=publications.encoder("json"),
         partitions=PARTITIONS,
         coverage_gaps=gaps,
     )

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleet_core import topics
+from fleet_core import publications, topics
+from fleet_core.publications import Message
 from fleet_core.settings import Settings
 from ingest import batch
 from ingest.message import Message as Received
-from simulators import faults, messages
+from simulators import faults
 from simulators.faults import Faults
-from simulators.messages import Message
 
 START_MS = 1_764_000_000_000
 PARTITIONS = 16
@@ -22,7 +22,7 @@ TOPIC = topics.topic_of("v1", topics.TELEMETRY, PARTITIONS)
 
 
 def _stream(count: int, format_name: str = "json") -> list[Message]:
-    encode = messages.encoder(format_name)
+    encode = publications.encoder(format_name)
     return [
         Message(
             TOPIC,
@@ -83,7 +83,7 @@ def test_a_certain_resend_is_late_and_single() -> None:
     assert all(message.due_ms - (START_MS + message.seq * 100) >= faults.RESEND_MS[0] for message in after)
 
 
-@pytest.mark.parametrize("format_name", messages.FORMATS)
+@pytest.mark.parametrize("format_name", publications.FORMATS)
 def test_corrupted_messages_are_unreadable_and_the_others_are_not(format_name: str) -> None:
     after = list(faults.apply(_stream(3000, format_name), Faults(corrupt=0.5), seed=3))
     received = [Received("s", 1, n, item.topic, item.payload, START_MS * 1000) for n, item in enumerate(after)]

@@ -13,11 +13,11 @@ from click.testing import CliRunner, Result
 from paho.mqtt.client import Client, MQTTMessage, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
+from fleet_core import publications
 from fleet_core.embedded.nats import EmbeddedNats
-from simulators import messages
+from fleet_core.publications import Message
 from simulators.commands import simulate
 from simulators.ledger import Ledger
-from simulators.messages import Message
 from simulators.publisher import Publisher, PublisherError
 
 WAIT_S = 60.0
@@ -172,6 +172,6 @@ def test_bad_input_is_one_sentence(arguments: list[str], sentence: str) -> None:
 
 
 def test_every_format_is_offered() -> None:
-    assert messages.FORMATS == ("json", "msgpack")
+    assert publications.FORMATS == ("json", "msgpack")
     with pytest.raises(ValueError, match="'xml'"):
-        messages.encoder("xml")
+        publications.encoder("xml")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from simulators.messages import Message
+from fleet_core.publications import Message
 from simulators.scenario import Request, Tell
 from simulators.traffic import Traffic
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleet_core import topics
-from simulators.messages import Message
+from fleet_core.publications import Message
 from simulators.scenario import Request, Tell
 
 _BLOCK: Final = 2000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from simulators.messages import Message
+from fleet_core.publications import Message
 from tests.conftest import Broker
 from tests.faults import oracle
 from tests.faults.traffic import Traffic

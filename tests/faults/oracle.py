@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 
 from fleet_core import message_log
-from simulators.messages import Message
+from fleet_core.publications import Message
 
 Connection = psycopg.Connection[Any]
 Key = tuple[str, int, int]

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 
 from fleet_core import clock, topics
-from simulators.messages import Message
+from fleet_core.publications import Message
 from simulators.publisher import Publisher
 
 PARTITIONS = 16

@@ -9,8 +9,8 @@ from typing import BinaryIO, Final
 import msgspec
 
 from fleet_core import topics
-from simulators.drive_recording import RecordingError
-from simulators.messages import Message
+from fleet_core.publications import Message
+from fleet_core.recordings.drive_recording import RecordingError
 
 _TOPIC_BYTES: Final = 65_535
 

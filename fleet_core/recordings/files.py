@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
+from fleet_core.publications import Encode, Message
+from fleet_core.recordings import drive_csv, drive_gpx, drive_recording, message_recording
+from fleet_core.recordings.drive_recording import Drive, RecordingError
 from fleet_core.topics import TopicError
-from simulators import drive_csv, drive_gpx, drive_recording, message_recording
-from simulators.drive_recording import Drive, RecordingError
-from simulators.messages import Encode, Message
 
 MESSAGE_SUFFIXES: Final = (".jsonl", ".ndjson", ".json")
 DRIVE_SUFFIXES: Final = (".csv", ".gpx")

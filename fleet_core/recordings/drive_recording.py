@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from fleet_core import topics
-from simulators.messages import Encode, Message
+from fleet_core.publications import Encode, Message
 
 SAMPLES_A_MESSAGE: Final = 10
 DAY_MS: Final = 86_400_000

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 from xml.parsers import expat
 
-from simulators.drive_csv import drive_name, parse_time_ms
-from simulators.drive_recording import Drive, RecordingError
+from fleet_core.recordings.drive_csv import drive_name, parse_time_ms
+from fleet_core.recordings.drive_recording import Drive, RecordingError
 
 EARTH_M: Final = 6_371_008.8  # mean radius, IUGG
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fleet_core import columns, topics
-from simulators.drive_recording import Drive, RecordingError
+from fleet_core.recordings.drive_recording import Drive, RecordingError
 
 G_MPS2: Final = 9.80665
 ABSENT: Final = frozenset({"", "na", "nan", "null", "none"})
