@@ -1,0 +1,1 @@
+"""Detectors, one file each, found by scan: see incidents/detector.py for what a detector is."""

@@ -1,0 +1,339 @@
+"""The judge: which vehicles of a batch are worth a look, what detectors find in them, and what that changes.
+
+The batch is gated with NumPy first; only where a gate opens is a window read and a detector called. A reading that
+comes late or out of order is judged among its neighbours as they are stored, so the outcome does not depend on the
+order of arrival. What is remembered between batches is only a cache of the store (`forget` drops it).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from fleet_core.readings import Readings
+from incidents.detector import Detector, Finding, Lane
+from incidents.reconcile import Change, ChangeKind, Judged, reconcile
+from incidents.rows import Rows
+from incidents.source import Detection, Source, Span
+from incidents.tails import Tails
+from incidents.window import Event, S, Window
+
+# Readings of a vehicle further apart than this are looked up as two places in the store, not as one long one.
+_SEGMENT_GAP_US: Final = 60 * S
+# Readings before a late one that are looked through for the newest known value of a rare column.
+_BACK: Final = 20
+# An episode that grows is looked at again over its newest part only: what lies further back was judged before.
+_LONGEST_REVIEW_US: Final = 600 * S
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A detector failed on a window: the reading is kept all the same, and somebody is told."""
+
+    detector: str
+    vehicle_id: str
+    from_us: int
+    until_us: int
+    error: str
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What one judgement gave."""
+
+    changes: list[Change] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    examined: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """An episode whose judgement newer readings may still change."""
+
+    detector: str
+    kind: str
+    from_us: int
+    until_us: int
+
+
+_Asked = dict[str, list[tuple[int, int]]]  # spans to answer for, by detector
+
+
+class Judge:
+    """Judges batches of one worker in the order in which they come."""
+
+    def __init__(self, detectors: Mapping[str, Detector]) -> None:
+        self._detectors = dict(detectors)
+        self._stream = [detector for detector in detectors.values() if detector.lane is Lane.STREAM]
+        looked_at: set[str] = set().union(*(detector.columns for detector in self._stream))
+        self._columns = frozenset(looked_at)
+        self._tails = Tails(sorted(looked_at))
+        self._watches: dict[str, list[_Watch]] = {}
+
+    def forget(self) -> None:
+        """Drop every cache: a transaction did not commit, or the lease changed."""
+        self._tails.clear()
+        self._watches.clear()
+
+    # -- a batch of the stream -----------------------------------------------------------------------------------------
+
+    def judge(self, source: Source, readings: Readings, events: Sequence[tuple[str, Event]]) -> Verdict:
+        """Judge fresh readings (in key order, stored already) and events (vehicle id, event)."""
+        asked: dict[str, _Asked] = defaultdict(lambda: defaultdict(list))
+        ordered, strayed = self._told_apart(readings)
+        if len(ordered):
+            rows = Rows(self._with_tails(ordered), source.classes(_present(ordered)))
+            self._gate(rows, asked)
+            self._review(ordered, asked)
+        if len(strayed):
+            spans = _segments(strayed)
+            stored = source.around(spans, self._columns, _BACK)
+            self._gate(Rows(stored, source.classes(_present(stored))), asked)
+            self._watch_stored(source, spans)
+            self._review(strayed, asked)
+        for vehicle_id, event in events:
+            for detector in self._stream:
+                if event.stream in detector.streams and detector.wants_event(event):
+                    asked[vehicle_id][detector.name].append((event.occurred_us, event.occurred_us))
+        if events:
+            known = {vehicle_id for vehicle_id, _ in events} - self._watches.keys()
+            reach = self._reach_us()
+            spans = [
+                Span(vehicle_id, event.occurred_us - reach, event.occurred_us + reach)
+                for vehicle_id, event in events
+                if vehicle_id in known
+            ]
+            self._watch_stored(source, spans)
+            for vehicle_id, event in events:
+                self._review_span(vehicle_id, event.occurred_us, event.occurred_us, asked)
+        self._tails.note(readings)
+        verdict = self._examine(source, asked)
+        self._remember(verdict.changes)
+        return verdict
+
+    def _told_apart(self, readings: Readings) -> tuple[Readings, Readings]:
+        """Readings of vehicles that go on from their tail, and the others."""
+        if not len(readings):
+            return readings, readings
+        index = readings.vehicle_index
+        first = np.append(0, np.flatnonzero(index[1:] != index[:-1]) + 1)
+        slots = self._tails.slots([readings.vehicles[at] for at in index[first].tolist()])
+        known = slots >= 0
+        goes_on = known.copy()
+        goes_on[known] = readings.device_time_us[first[known]] > self._tails.time_us(slots[known])
+        if goes_on.all():
+            return readings, Readings.empty()
+        counts = np.diff(np.append(first, len(index)))
+        mask = np.repeat(goes_on, counts)
+        return readings.take(np.flatnonzero(mask)), readings.take(np.flatnonzero(~mask))
+
+    def _with_tails(self, readings: Readings) -> Readings:
+        """Each vehicle's newest judged reading put before its fresh ones. Only the columns that gates look at."""
+        index = readings.vehicle_index
+        first = np.append(0, np.flatnonzero(index[1:] != index[:-1]) + 1)
+        slots = self._tails.slots([readings.vehicles[at] for at in index[first].tolist()])
+        columns = {
+            name: np.insert(readings.columns[name], first, self._tails.column(name, slots))
+            for name in sorted(self._columns)
+            if name in readings.columns and readings.columns[name].dtype.kind != "O"
+        }
+        times = np.insert(readings.device_time_us, first, self._tails.time_us(slots))
+        nothing = np.zeros(len(times), dtype=np.int64)
+        return Readings(
+            readings.vehicles, np.insert(index, first, index[first]), nothing, times, nothing, nothing, columns
+        )
+
+    def _gate(self, rows: Rows, asked: dict[str, _Asked]) -> None:
+        index, times, vehicles = rows.readings.vehicle_index, rows.readings.device_time_us, rows.readings.vehicles
+        for detector in self._stream:
+            wanted = np.flatnonzero(detector.wants(rows))
+            if not len(wanted):
+                continue
+            join_us = round((detector.before_s + detector.after_s) * S)
+            at, vehicle = times[wanted], index[wanted]
+            starts = np.append(True, (vehicle[1:] != vehicle[:-1]) | (at[1:] - at[:-1] > join_us))
+            begins = np.flatnonzero(starts)
+            ends = np.append(begins[1:], len(at)) - 1
+            for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+                asked[vehicles[int(vehicle[begin])]][detector.name].append((int(at[begin]), int(at[end])))
+
+    # -- episodes that may still change --------------------------------------------------------------------------------
+
+    def _reach_us(self) -> int:
+        return max(
+            (
+                round((max(detector.before_s, detector.after_s) + detector.episode_gap_s) * S)
+                for detector in self._stream
+            ),
+            default=0,
+        )
+
+    def _watch_stored(self, source: Source, spans: Sequence[Span]) -> None:
+        """Take up the episodes near spans that this process has not judged itself."""
+        if not spans:
+            return
+        reach = self._reach_us()
+        near = [Span(vehicle, from_us - reach, until_us + reach) for vehicle, from_us, until_us in spans]
+        for detection in source.detections(near):
+            self._watch(detection)
+
+    def _watch(self, detection: Detection) -> None:
+        detector = self._detectors.get(detection.detector)
+        if detector is None or detector.lane is not Lane.STREAM:
+            return
+        finding = detection.finding
+        watch = _Watch(detection.detector, finding.kind, finding.start_us, finding.end_us)
+        others = [
+            other
+            for other in self._watches.get(detection.vehicle_id, [])
+            if (other.detector, other.kind) != (watch.detector, watch.kind)
+            or other.from_us > watch.until_us
+            or watch.from_us > other.until_us
+        ]
+        # Few episodes of a vehicle can still change; the newest are enough, others come back from the store.
+        self._watches[detection.vehicle_id] = [*others, watch][-32:]
+
+    def _review(self, readings: Readings, asked: dict[str, _Asked]) -> None:
+        if not self._watches:
+            return
+        index, times = readings.vehicle_index, readings.device_time_us
+        first = np.append(0, np.flatnonzero(index[1:] != index[:-1]) + 1)
+        last = np.append(first[1:], len(index)) - 1
+        for begin, end in zip(first.tolist(), last.tolist(), strict=True):
+            vehicle_id = readings.vehicles[int(index[begin])]
+            if vehicle_id in self._watches:
+                self._review_span(vehicle_id, int(times[begin]), int(times[end]), asked)
+
+    def _review_span(self, vehicle_id: str, from_us: int, until_us: int, asked: dict[str, _Asked]) -> None:
+        for watch in self._watches.get(vehicle_id, ()):
+            detector = self._detectors[watch.detector]
+            gap_us = round(detector.episode_gap_s * S)
+            ahead_us = round(detector.after_s * S) + gap_us
+            back_us = round(detector.before_s * S) + gap_us
+            if from_us <= watch.until_us + ahead_us and until_us >= watch.from_us - back_us:
+                begin = max(watch.from_us, watch.until_us - _LONGEST_REVIEW_US)
+                end = max(watch.until_us, min(until_us, watch.until_us + _LONGEST_REVIEW_US))
+                asked[vehicle_id][watch.detector].append((begin, end))
+
+    def _remember(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            if change.kind is ChangeKind.WITHDRAWN:
+                finding = change.detection.finding
+                self._watches[change.detection.vehicle_id] = [
+                    watch
+                    for watch in self._watches.get(change.detection.vehicle_id, [])
+                    if (watch.detector, watch.kind, watch.from_us)
+                    != (change.detection.detector, finding.kind, finding.start_us)
+                ]
+            else:
+                self._watch(change.detection)
+
+    # -- examinations --------------------------------------------------------------------------------------------------
+
+    def sweep(self, source: Source, detector: Detector, spans: Sequence[Span]) -> Verdict:
+        """Examine spans of vehicles with one detector, whatever its lane. The source says what is known until when."""
+        asked: dict[str, _Asked] = defaultdict(lambda: defaultdict(list))
+        for vehicle_id, from_us, until_us in spans:
+            asked[vehicle_id][detector.name].append((from_us, until_us))
+        return self._examine(source, asked)
+
+    def _examine(self, source: Source, asked: Mapping[str, _Asked]) -> Verdict:
+        tasks = [
+            (vehicle_id, self._detectors[name], begin, end)
+            for vehicle_id in sorted(asked)
+            for name in sorted(asked[vehicle_id])
+            for begin, end in _joined(asked[vehicle_id][name], self._detectors[name])
+        ]
+        verdict = Verdict(examined=len(tasks))
+        if not tasks:
+            return verdict
+        seen = [
+            Span(vehicle_id, begin - round(detector.before_s * S), end + round(detector.after_s * S))
+            for vehicle_id, detector, begin, end in tasks
+        ]
+        covering = _cover(seen)
+        columns = frozenset[str]().union(*(detector.columns for _, detector, _, _ in tasks))
+        streams = frozenset[str]().union(*(detector.streams for _, detector, _, _ in tasks))
+        loaded = dict(zip(covering, source.windows(covering, columns, streams), strict=True))
+        gaps = [
+            Span(span.vehicle_id, span.from_us - round(task[1].episode_gap_s * S), span.until_us
+                 + round(task[1].episode_gap_s * S))
+            for span, task in zip(seen, tasks, strict=True)
+        ]  # fmt: skip
+        kept: dict[tuple[str, str], dict[int, Detection]] = defaultdict(dict)
+        for detection in source.detections(_cover(gaps)):
+            kept[detection.vehicle_id, detection.detector][detection.detection_id or 0] = detection
+        for (vehicle_id, detector, begin, end), span, wide in zip(tasks, seen, gaps, strict=True):
+            window = next(
+                window
+                for cover, window in loaded.items()
+                if cover.vehicle_id == vehicle_id and cover.from_us <= span.from_us and span.until_us <= cover.until_us
+            ).between(span.from_us, span.until_us)
+            try:
+                findings = self._findings(detector, window)
+            except Exception as error:  # a detector that fails must not stop the partition
+                told = f"{type(error).__name__}: {error}"
+                verdict.faults.append(Fault(detector.name, vehicle_id, begin, end, told))
+                continue
+            mine = kept[vehicle_id, detector.name]
+            touched = [
+                detection
+                for detection in mine.values()
+                if detection.finding.start_us <= wide.until_us and detection.finding.end_us >= wide.from_us
+            ]
+            verdict.changes += reconcile(
+                detector, vehicle_id, touched, findings, Judged(begin, end, span.from_us, span.until_us)
+            )
+        return verdict
+
+    @staticmethod
+    def _findings(detector: Detector, window: Window) -> list[Finding]:
+        findings = detector.examine(window)
+        for finding in findings:
+            if finding.kind not in detector.kinds or finding.level not in (1, 2, 3):
+                raise ValueError(f"kind {finding.kind!r}, level {finding.level!r} are not the detector's")
+            if not finding.start_us <= finding.at_us <= finding.end_us:
+                raise ValueError(f"{finding.start_us} <= {finding.at_us} <= {finding.end_us} does not hold")
+        return findings
+
+
+def _present(readings: Readings) -> list[str]:
+    return [readings.vehicles[at] for at in np.unique(readings.vehicle_index).tolist()]
+
+
+def _segments(readings: Readings) -> list[Span]:
+    """Spans of device time of each vehicle's readings, cut where there is a long gap."""
+    index, times = readings.vehicle_index, readings.device_time_us
+    starts = np.append(True, (index[1:] != index[:-1]) | (times[1:] - times[:-1] > _SEGMENT_GAP_US))
+    begins = np.flatnonzero(starts)
+    ends = np.append(begins[1:], len(times)) - 1
+    return [
+        Span(readings.vehicles[int(index[begin])], int(times[begin]), int(times[end]))
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
+    ]
+
+
+def _joined(spans: Sequence[tuple[int, int]], detector: Detector) -> list[tuple[int, int]]:
+    """Spans to answer for, those within each other's sight made one."""
+    reach_us = round((detector.before_s + detector.after_s) * S)
+    joined: list[tuple[int, int]] = []
+    for begin, end in sorted(spans):
+        if joined and begin - joined[-1][1] <= reach_us:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((begin, end))
+    return joined
+
+
+def _cover(spans: Sequence[Span]) -> list[Span]:
+    """The fewest spans that hold all of these without reading what lies far from any."""
+    covering: list[Span] = []
+    for span in sorted(spans):
+        newest = covering[-1] if covering else None
+        if newest and newest.vehicle_id == span.vehicle_id and span.from_us <= newest.until_us + _SEGMENT_GAP_US:
+            covering[-1] = newest._replace(until_us=max(newest.until_us, span.until_us))
+        else:
+            covering.append(span)
+    return covering
