@@ -43,6 +43,7 @@ class Finding:
     at_us       the instant it is about (an impact's T0); start_us <= at_us <= end_us
     values      what was measured, names with units; what the device cannot see is None
     revisit_us  examine again when this much is known, even if the vehicle stays silent
+    subject     tells apart episodes of one kind that may run side by side (two trouble codes, two fences); else empty
     """
 
     kind: str
@@ -54,6 +55,7 @@ class Finding:
     values: Mapping[str, Any] = field(default_factory=dict)
     reasons: tuple[Reason, ...] = ()
     revisit_us: int | None = None
+    subject: str = ""
 
 
 @runtime_checkable

@@ -54,6 +54,7 @@ class _Watch:
 
     detector: str
     kind: str
+    subject: str
     from_us: int
     until_us: int
 
@@ -184,11 +185,11 @@ class Judge:
         if detector is None or detector.lane is not Lane.STREAM:
             return
         finding = detection.finding
-        watch = _Watch(detection.detector, finding.kind, finding.start_us, finding.end_us)
+        watch = _Watch(detection.detector, finding.kind, finding.subject, finding.start_us, finding.end_us)
         others = [
             other
             for other in self._watches.get(detection.vehicle_id, [])
-            if (other.detector, other.kind) != (watch.detector, watch.kind)
+            if (other.detector, other.kind, other.subject) != (watch.detector, watch.kind, watch.subject)
             or other.from_us > watch.until_us
             or watch.from_us > other.until_us
         ]
@@ -224,8 +225,8 @@ class Judge:
                 self._watches[change.detection.vehicle_id] = [
                     watch
                     for watch in self._watches.get(change.detection.vehicle_id, [])
-                    if (watch.detector, watch.kind, watch.from_us)
-                    != (change.detection.detector, finding.kind, finding.start_us)
+                    if (watch.detector, watch.kind, watch.subject, watch.from_us)
+                    != (change.detection.detector, finding.kind, finding.subject, finding.start_us)
                 ]
             else:
                 self._watch(change.detection)

@@ -41,15 +41,15 @@ class Judged:
 
 
 def episodes(findings: Sequence[Finding], gap_us: int) -> list[Finding]:
-    """Findings of one kind closer together than the gap, joined."""
+    """Findings of one kind and subject closer together than the gap, joined."""
     joined: list[Finding] = []
-    newest: dict[str, int] = {}
+    newest: dict[tuple[str, str], int] = {}
     for finding in sorted(findings, key=lambda item: (item.start_us, item.at_us)):
-        at = newest.get(finding.kind)
+        at = newest.get((finding.kind, finding.subject))
         if at is not None and finding.start_us - joined[at].end_us <= gap_us:
             joined[at] = join(joined[at], finding)
         else:
-            newest[finding.kind] = len(joined)
+            newest[finding.kind, finding.subject] = len(joined)
             joined.append(finding)
     return joined
 
