@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import click
 import msgspec
@@ -25,12 +25,36 @@ from simulators.scenario import Request, Scenario, Tell
 Share = click.FloatRange(0, 1)
 Positive = click.IntRange(min=1)
 
+# Traffic without a story goes on until stopped; every other scenario ends when its story does.
+UNTIL_STOPPED: Final = frozenset({"drive", "load"})
+
+
+def _list(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    """`--list`: needs no scenario, no broker and no other option."""
+    if not wanted:
+        return
+    for name, item in sorted(scenario.scenarios().items()):
+        click.echo(f"{name}: {item.purpose}\n    expects: {', '.join(sorted(item.expects)) or 'nothing'}")
+    context.exit()
+
 
 @click.command("simulate")
 @click.argument("names", nargs=-1, required=True, metavar="SCENARIO..")
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list,
+    help="Name, purpose and expected incidents of every scenario.",
+)
 @click.option("--vehicles", type=Positive, default=50, show_default=True, help="Vehicles in each scenario.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Same seed, same traffic.")
-@click.option("--duration-s", type=Positive, help="Simulated seconds; without it the simulation runs until stopped.")
+@click.option(
+    "--duration-s",
+    type=Positive,
+    help="Simulated seconds; without it each scenario's own length, drive and load until stopped.",
+)
 @click.option(
     "--speed",
     type=click.FloatRange(min=0),
@@ -92,7 +116,8 @@ def _run(chosen: list[Scenario], options: dict[str, Any]) -> None:
     burst = all(item.name == "load" for item in chosen) and options["rate"] is None and options["duration_s"] is None
     if burst and options["total"] is None:
         raise Refusal("load needs --messages, or --rate with or without --duration-s")
-    if speed != 1.0 and not burst and options["duration_s"] is None and options["total"] is None:
+    lasts_s = [_lasts_s(item, options["duration_s"]) for item in chosen]
+    if speed != 1.0 and not burst and None in lasts_s and options["total"] is None:
         raise Refusal(f"--speed {speed:g} needs --duration-s: device times must end now, not in the future")
     url, tls = broker_address.find(options["mqtt_url"], options["data"], configured)
     city = load_city(options["city"])
@@ -111,7 +136,8 @@ def _run(chosen: list[Scenario], options: dict[str, Any]) -> None:
                 tls=tls,
                 stopped=stop,
             )
-            start_ms = clock.now_ms() - _head_start_ms(options["duration_s"], speed)
+            known_s = [seconds for seconds in lasts_s if seconds is not None]
+            start_ms = clock.now_ms() - _head_start_ms(max(known_s, default=None), speed)
             streams = [
                 item.messages(
                     _request(
@@ -120,12 +146,13 @@ def _run(chosen: list[Scenario], options: dict[str, Any]) -> None:
                         city=city,
                         spoiling=spoiling,
                         start_ms=start_ms,
+                        duration_s=duration_s,
                         partitions=configured.partitions,
                         stop=stop,
                     ),
                     tell,
                 )
-                for item in chosen
+                for item, duration_s in zip(chosen, lasts_s, strict=True)
             ]
             merged = heapq.merge(*streams, key=lambda message: message.due_ms)
             spoiled = faults.apply(merged, spoiling, options["seed"])
@@ -149,6 +176,13 @@ def _run(chosen: list[Scenario], options: dict[str, Any]) -> None:
         raise Refusal(f"{publisher.outstanding} messages were never acknowledged by the broker")
 
 
+def _lasts_s(item: Scenario, asked_s: int | None) -> int | None:
+    """How long a scenario goes on, simulated seconds; None until stopped."""
+    if asked_s is not None:
+        return asked_s
+    return None if item.name in UNTIL_STOPPED else item.duration_s
+
+
 def _head_start_ms(duration_s: int | None, speed: float) -> int:
     """How far in the past the simulated time begins, so that it reaches now when the last message leaves."""
     if duration_s is None or speed == 1.0:
@@ -164,6 +198,7 @@ def _request(
     city: CityPack,
     spoiling: Faults,
     start_ms: int,
+    duration_s: int | None,
     partitions: int,
     stop: pacing.Stop,
 ) -> Request:
@@ -172,7 +207,7 @@ def _request(
         seed=options["seed"],
         city=city,
         start_ms=start_ms,
-        duration_s=options["duration_s"],
+        duration_s=duration_s,
         encode=publications.encoder(options["format_name"]),
         partitions=partitions,
         id_prefix=options["id_prefix"] or item.id_prefix,

@@ -3,6 +3,9 @@
 A scenario is told how many vehicles, which seed, which city, when it starts and how long it lasts (`Request`), yields
 the messages of its vehicles in order of their `due_ms`, and writes to the truth what its vehicles really did and which
 incidents must be found. It touches no clock and no network: who runs it paces, spoils and publishes.
+
+Truth is written independently of whoever looks for it: a scenario states what happened to the vehicle (kind, instant on
+the true clock, level by the rules of the design), never what some rule is thought to answer.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,6 +27,20 @@ def untold(_: dict[str, Any]) -> None:
 
 
 _PACKAGE: Final = "simulators.scenarios"
+
+# Kinds of incident by name, as truth states them and `must_not` forbids them.
+CRASH_LIKE: Final = frozenset({"crash", "rollover", "parked_impact", "airbag", "sos"})
+HARSH: Final = frozenset({"harsh_braking", "harsh_acceleration", "harsh_cornering"})
+EVERY_KIND: Final = (
+    CRASH_LIKE
+    | HARSH
+    | {
+        "speeding", "long_driving", "night_driving", "tow", "theft", "unplug", "tamper", "jamming", "spoofing",
+        "implausible_position", "offline_while_moving", "geofence_entry", "geofence_exit", "geofence_dwell",
+        "low_battery", "charging_fault", "overheating", "tyre_leak", "tyre_blowout", "fuel_theft", "trouble_code",
+        "odometer_rollback", "feed_late", "feed_frozen", "feed_jumping", "loose_mounting",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +73,19 @@ class Request:
 
 @runtime_checkable
 class Scenario(Protocol):
-    """`id_prefix` keeps the vehicles of scenarios apart when several run together."""
+    """`id_prefix` keeps the vehicles of scenarios apart when several run together.
+
+    expects     kinds of incident that its truth may hold
+    must_not    kinds that must never be found in it, on any vehicle at any time
+    duration_s  its natural length, simulated seconds: what is needed to see all of its story
+    """
 
     name: str
     purpose: str
     id_prefix: str
+    expects: frozenset[str]
+    must_not: frozenset[str]
+    duration_s: int
 
     def messages(self, request: Request, tell: Tell) -> Iterator[Message]:
         """Messages by `due_ms`. `tell` takes truth records: see docs/guide/simulation.md for their kinds."""
@@ -73,6 +98,6 @@ def scenarios() -> dict[str, Scenario]:
     for module in plugins.modules_in(_PACKAGE):
         scenario = getattr(module, "SCENARIO", None)
         if not isinstance(scenario, Scenario):
-            raise TypeError(f"{module.__name__} has no SCENARIO with name, purpose, id_prefix and messages")
+            raise TypeError(f"{module.__name__} has no SCENARIO with the attributes of {__name__}.Scenario")
         found[scenario.name] = scenario
     return found

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from fleet_core.publications import Message
-from simulators.scenario import Request, Tell
+from simulators.scenario import CRASH_LIKE, Request, Tell
 from simulators.traffic import Traffic
 
 
@@ -14,6 +14,9 @@ class Drive:
     name: Final = "drive"
     purpose: Final = "ordinary driving in a town, no incident"
     id_prefix: Final = "sim"
+    expects: Final = frozenset[str]()
+    must_not: Final = CRASH_LIKE
+    duration_s: Final = 3600
 
     def messages(self, request: Request, tell: Tell) -> Iterator[Message]:
         """See Scenario."""

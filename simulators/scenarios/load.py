@@ -21,6 +21,9 @@ class Load:
     name: Final = "load"
     purpose: Final = "plain telemetry in bulk, for speed and loss tests"
     id_prefix: Final = "load"
+    expects: Final = frozenset[str]()  # positions on a circle without motion: there is no truth in it to judge by
+    must_not: Final = frozenset[str]()
+    duration_s: Final = 60
 
     def messages(self, request: Request, tell: Tell) -> Iterator[Message]:
         """See Scenario. Nothing is told: there is no truth beyond the ledger."""
