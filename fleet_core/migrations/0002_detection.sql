@@ -109,10 +109,9 @@ CREATE TABLE incidents (
     CHECK ((status IN ('resolved', 'dismissed')) = (closed_at IS NOT NULL)),
     CHECK (closed_at IS NULL OR close_reason IS NOT NULL)
 );
--- The promise "one case, not ten": a vehicle has at most one incident of a family that is being worked on.
-CREATE UNIQUE INDEX incidents_one_open ON incidents (vehicle_id, family, drill)
-    WHERE status IN ('open', 'acknowledged');
-CREATE INDEX incidents_by_vehicle ON incidents (vehicle_id, occurred_at);
+-- The promise "one case, not ten": what happens again within the family's time joins the case that is there. It also
+-- serves that look-up.
+CREATE UNIQUE INDEX incidents_once ON incidents (vehicle_id, family, drill, occurred_at);
 -- Serves the queue of a dispatcher and the live feed.
 CREATE INDEX incidents_by_status ON incidents (status, level DESC, occurred_at DESC);
 CREATE INDEX incidents_by_xid ON incidents (changed_xid);
