@@ -111,7 +111,7 @@ CREATE TABLE incidents (
 );
 -- The promise "one case, not ten": what happens again within the family's time joins the case that is there. It also
 -- serves that look-up.
-CREATE UNIQUE INDEX incidents_once ON incidents (vehicle_id, family, drill, occurred_at);
+CREATE UNIQUE INDEX incidents_once ON incidents (vehicle_id, family, occurred_at);
 -- Serves the queue of a dispatcher and the live feed.
 CREATE INDEX incidents_by_status ON incidents (status, level DESC, occurred_at DESC);
 CREATE INDEX incidents_by_xid ON incidents (changed_xid);
