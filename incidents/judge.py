@@ -7,45 +7,26 @@ order of arrival. What is remembered between batches is only a cache of the stor
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from fleet_core.readings import Readings
-from incidents.detector import Detector, Finding, Lane
-from incidents.reconcile import Change, ChangeKind, Judged, reconcile
+from incidents.detector import Detector, Lane
+from incidents.examine import Verdict, examine
+from incidents.reconcile import Change, ChangeKind
 from incidents.rows import Rows
 from incidents.source import Detection, Source, Span
 from incidents.tails import Tails
-from incidents.window import Event, S, Window
+from incidents.window import Event, S
 
 # Readings of a vehicle further apart than this are looked up as two places in the store, not as one long one.
 _SEGMENT_GAP_US: Final = 60 * S
 # Readings before a late one that are looked through for the newest known value of a rare column.
 _BACK: Final = 20
 # An episode that grows is looked at again over its newest part only: what lies further back was judged before.
-_LONGEST_REVIEW_US: Final = 600 * S
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A detector failed on a window: the reading is kept all the same, and somebody is told."""
-
-    detector: str
-    vehicle_id: str
-    from_us: int
-    until_us: int
-    error: str
-
-
-@dataclass(slots=True)
-class Verdict:
-    """What one judgement gave."""
-
-    changes: list[Change] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-    examined: int = 0
+_LONGEST_REVIEW_US: Final = 1800 * S
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +91,7 @@ class Judge:
             for vehicle_id, event in events:
                 self._review_span(vehicle_id, event.occurred_us, event.occurred_us, asked)
         self._tails.note(readings)
-        verdict = self._examine(source, asked)
+        verdict = examine(source, self._detectors, asked)
         self._remember(verdict.changes)
         return verdict
 
@@ -231,74 +212,6 @@ class Judge:
             else:
                 self._watch(change.detection)
 
-    # -- examinations --------------------------------------------------------------------------------------------------
-
-    def sweep(self, source: Source, detector: Detector, spans: Sequence[Span]) -> Verdict:
-        """Examine spans of vehicles with one detector, whatever its lane. The source says what is known until when."""
-        asked: dict[str, _Asked] = defaultdict(lambda: defaultdict(list))
-        for vehicle_id, from_us, until_us in spans:
-            asked[vehicle_id][detector.name].append((from_us, until_us))
-        return self._examine(source, asked)
-
-    def _examine(self, source: Source, asked: Mapping[str, _Asked]) -> Verdict:
-        tasks = [
-            (vehicle_id, self._detectors[name], begin, end)
-            for vehicle_id in sorted(asked)
-            for name in sorted(asked[vehicle_id])
-            for begin, end in _joined(asked[vehicle_id][name], self._detectors[name])
-        ]
-        verdict = Verdict(examined=len(tasks))
-        if not tasks:
-            return verdict
-        seen = [
-            Span(vehicle_id, begin - round(detector.before_s * S), end + round(detector.after_s * S))
-            for vehicle_id, detector, begin, end in tasks
-        ]
-        covering = _cover(seen)
-        columns = frozenset[str]().union(*(detector.columns for _, detector, _, _ in tasks))
-        streams = frozenset[str]().union(*(detector.streams for _, detector, _, _ in tasks))
-        loaded = dict(zip(covering, source.windows(covering, columns, streams), strict=True))
-        gaps = [
-            Span(span.vehicle_id, span.from_us - round(task[1].episode_gap_s * S), span.until_us
-                 + round(task[1].episode_gap_s * S))
-            for span, task in zip(seen, tasks, strict=True)
-        ]  # fmt: skip
-        kept: dict[tuple[str, str], dict[int, Detection]] = defaultdict(dict)
-        for detection in source.detections(_cover(gaps)):
-            kept[detection.vehicle_id, detection.detector][detection.detection_id or 0] = detection
-        for (vehicle_id, detector, begin, end), span, wide in zip(tasks, seen, gaps, strict=True):
-            window = next(
-                window
-                for cover, window in loaded.items()
-                if cover.vehicle_id == vehicle_id and cover.from_us <= span.from_us and span.until_us <= cover.until_us
-            ).between(span.from_us, span.until_us)
-            try:
-                findings = self._findings(detector, window)
-            except Exception as error:  # a detector that fails must not stop the partition
-                told = f"{type(error).__name__}: {error}"
-                verdict.faults.append(Fault(detector.name, vehicle_id, begin, end, told))
-                continue
-            mine = kept[vehicle_id, detector.name]
-            touched = [
-                detection
-                for detection in mine.values()
-                if detection.finding.start_us <= wide.until_us and detection.finding.end_us >= wide.from_us
-            ]
-            verdict.changes += reconcile(
-                detector, vehicle_id, touched, findings, Judged(begin, end, span.from_us, span.until_us)
-            )
-        return verdict
-
-    @staticmethod
-    def _findings(detector: Detector, window: Window) -> list[Finding]:
-        findings = detector.examine(window)
-        for finding in findings:
-            if finding.kind not in detector.kinds or finding.level not in (1, 2, 3):
-                raise ValueError(f"kind {finding.kind!r}, level {finding.level!r} are not the detector's")
-            if not finding.start_us <= finding.at_us <= finding.end_us:
-                raise ValueError(f"{finding.start_us} <= {finding.at_us} <= {finding.end_us} does not hold")
-        return findings
-
 
 def _present(readings: Readings) -> list[str]:
     return [readings.vehicles[at] for at in np.unique(readings.vehicle_index).tolist()]
@@ -314,27 +227,3 @@ def _segments(readings: Readings) -> list[Span]:
         Span(readings.vehicles[int(index[begin])], int(times[begin]), int(times[end]))
         for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
     ]
-
-
-def _joined(spans: Sequence[tuple[int, int]], detector: Detector) -> list[tuple[int, int]]:
-    """Spans to answer for, those within each other's sight made one."""
-    reach_us = round((detector.before_s + detector.after_s) * S)
-    joined: list[tuple[int, int]] = []
-    for begin, end in sorted(spans):
-        if joined and begin - joined[-1][1] <= reach_us:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
-        else:
-            joined.append((begin, end))
-    return joined
-
-
-def _cover(spans: Sequence[Span]) -> list[Span]:
-    """The fewest spans that hold all of these without reading what lies far from any."""
-    covering: list[Span] = []
-    for span in sorted(spans):
-        newest = covering[-1] if covering else None
-        if newest and newest.vehicle_id == span.vehicle_id and span.from_us <= newest.until_us + _SEGMENT_GAP_US:
-            covering[-1] = newest._replace(until_us=max(newest.until_us, span.until_us))
-        else:
-            covering.append(span)
-    return covering

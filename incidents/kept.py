@@ -11,7 +11,7 @@ from fleet_core import sql
 from fleet_core.db import Connection
 from incidents.detector import Detector, Reason
 from incidents.drills import is_drill
-from incidents.judge import Fault, Verdict
+from incidents.examine import Fault, Verdict
 from incidents.reconcile import Change, ChangeKind
 from incidents.stored import instant
 

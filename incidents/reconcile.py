@@ -7,10 +7,13 @@ replaced by what is seen now, one that is seen in part grows by union and keeps 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Final
 
 from incidents.detector import Detector, Finding
 from incidents.source import Detection
 from incidents.window import S
+
+_EXTREMES: Final = ("peak_", "max_", "min_")
 
 
 class ChangeKind(Enum):
@@ -55,15 +58,21 @@ def episodes(findings: Sequence[Finding], gap_us: int) -> list[Finding]:
 
 
 def join(one: Finding, other: Finding) -> Finding:
-    """One episode of two: the span of both, the judgement of the graver. Symmetric and associative."""
+    """One episode of two: the span of both, the judgement of the graver. Symmetric and associative.
+
+    Values named `peak_` and `max_` keep the greatest, `min_` the least, `duration_s` becomes that of the whole.
+    """
     graver = max(one, other, key=lambda item: (item.level, item.score, -item.at_us, -item.start_us, item.end_us))
     revisits = [item.revisit_us for item in (one, other) if item.revisit_us is not None]
-    return replace(
-        graver,
-        start_us=min(one.start_us, other.start_us),
-        end_us=max(one.end_us, other.end_us),
-        revisit_us=max(revisits, default=None),
-    )
+    start_us, end_us = min(one.start_us, other.start_us), max(one.end_us, other.end_us)
+    values = dict(graver.values)
+    for name in (one.values.keys() | other.values.keys()) if one.values != other.values else ():
+        if name.startswith(_EXTREMES):
+            both = [item.values[name] for item in (one, other) if item.values.get(name) is not None]
+            values[name] = None if not both else min(both) if name.startswith("min_") else max(both)
+    if "duration_s" in values:
+        values["duration_s"] = round((end_us - start_us) / S, 1)
+    return replace(graver, start_us=start_us, end_us=end_us, revisit_us=max(revisits, default=None), values=values)
 
 
 def reconcile(
@@ -71,12 +80,15 @@ def reconcile(
 ) -> list[Change]:
     """Changes that bring `kept` (this vehicle's, of this detector) to what was found.
 
-    Findings about an instant that the examination does not answer for only extend what is kept already.
+    Findings that lie outside what the examination answers for are left alone: it may not have seen all that bears on
+    them.
     """
     gap_us = round(detector.episode_gap_s * S)
     changes: list[Change] = []
     matched: set[int] = set()
     for finding in episodes(findings, gap_us):
+        if finding.end_us < judged.from_us or judged.until_us < finding.start_us:
+            continue
         near = [
             number
             for number, detection in enumerate(kept)
