@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, str]] = {
     "device": "fleet_api.commands:device",
     "dlq": "ingest.commands:dlq",
     "decode": "ingest.commands:decode",
+    "detect": "ingest.detect_command:detect",
     "simulate": "simulators.commands:simulate",
     "replay": "simulators.replay_command:replay",
     "bench": "fleet_core.cli:bench",

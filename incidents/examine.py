@@ -109,6 +109,14 @@ def examine(source: Source, detectors: Mapping[str, Detector], asked: Asked) -> 
     return verdict
 
 
+def sweep(source: Source, detector: Detector, spans: Sequence[Span]) -> Verdict:
+    """Examine spans of vehicles with one detector, whatever its lane. The source says what is known until when."""
+    asked: dict[str, dict[str, list[tuple[int, int]]]] = {}
+    for vehicle_id, from_us, until_us in spans:
+        asked.setdefault(vehicle_id, {detector.name: []})[detector.name].append((from_us, until_us))
+    return examine(source, {detector.name: detector}, asked)
+
+
 def _joined(tasks: Iterable[_Task]) -> list[_Task]:
     """Tasks of one vehicle and detector within each other's sight made one; in order."""
     joined: list[_Task] = []

@@ -39,6 +39,14 @@ class Memory:
         """Vehicles with any reading or event."""
         return sorted(self._readings.keys() | self._events.keys())
 
+    def spans(self) -> list[Span]:
+        """Each vehicle with the span of its readings."""
+        return [
+            Span(vehicle_id, int(stored.device_time_us[0]), int(stored.device_time_us[-1]))
+            for vehicle_id, stored in sorted(self._readings.items())
+            if len(stored)
+        ]
+
     def add(self, readings: Readings, events: Sequence[tuple[str, Event]]) -> Readings:
         """Store readings and events. Returns the readings that are new, in key order."""
         readings, _ = readings.in_key_order()

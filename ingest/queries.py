@@ -1,6 +1,6 @@
 """The statements of ingest as typed functions. Connection first, never a commit."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -13,6 +13,7 @@ from psycopg import sql as compose
 from fleet_core import message_log, sql
 from fleet_core.db import Connection
 from fleet_core.device_events import DeviceEvent, DeviceStatus
+from fleet_core.message_log import LoggedMessage
 from fleet_core.readings import Readings
 from ingest import binary_arrays as arrays
 from ingest import pgcopy
@@ -266,3 +267,14 @@ def dead_letters_to_replay(
 def mark_replayed(connection: Connection, letter_ids: Sequence[int]) -> None:
     """Note that dead letters were sent again."""
     connection.execute(_SQL["mark_replayed"], {"ids": list(letter_ids)})
+
+
+def logged_messages(connection: Connection, since: datetime, until: datetime) -> Iterator[LoggedMessage]:
+    """Messages received from `since` on and before `until`, as received, read row by row."""
+    span_us = [round((instant_ - _EPOCH) / timedelta(microseconds=1)) for instant_ in (since, until)]
+    with connection.cursor(name="message_log", binary=True) as cursor:
+        cursor.itersize = 50
+        for (blob,) in cursor.execute(_SQL["logged_rows"], {"since": since, "until": until}):
+            for message in message_log.unpack(blob):
+                if span_us[0] <= message.received_us < span_us[1]:
+                    yield message

@@ -141,3 +141,9 @@ LIMIT %(max_rows)s
 -- name: mark_replayed
 -- Note that dead letters were sent to the broker again.
 UPDATE dead_letter SET replayed_at = now() WHERE id = ANY(%(ids)s::bigint[])
+
+-- name: logged_rows
+-- Message log rows that may hold what was received in a span, in order.
+SELECT messages FROM message_log
+WHERE received_to >= %(since)s AND received_from < %(until)s
+ORDER BY id

@@ -30,8 +30,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 # Simulators know topics and payloads, never the store: they must not share our mistakes.
 SIMULATORS_MAY_NOT = ("db", "sql", "migrate", "storage_layout", "retention")
-# Only the pipeline of ingest reaches into incidents and maintenance, and the one file that lists its stages does it.
-REACHES_UP = {"ingest/pipeline.py"}
+# Only the pipeline of ingest reaches into incidents and maintenance: the file that lists its stages, and those that run
+# recorded messages through decoding and detectors without a store.
+REACHES_UP = {"ingest/pipeline.py", "ingest/dry_run.py", "ingest/detect_command.py"}
 
 PAHO_LIVES_IN = ("ingest/source.py", "simulators/", "benchmarks/")
 # The ingest loop, a worker's tick, a request, a command: nothing else decides that work is done.
