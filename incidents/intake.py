@@ -196,7 +196,7 @@ class Intake:
             connection.execute(
                 _SQL["attach_detection"], {"incident_id": incident_id, "detection_id": int(evidence.reference)}
             )
-        elif not self._attach_other(connection, incident_id, evidence, piece.reasons, now):
+        elif not _attach_other(connection, incident_id, evidence, piece.reasons, now):
             return False
         _note(
             connection,
@@ -212,19 +212,6 @@ class Intake:
             reasons=_decode(reasons_json(piece.reasons)),
         )
         return True
-
-    @staticmethod
-    def _attach_other(
-        connection: Connection, incident_id: int, evidence: Evidence, reasons: Sequence[Reason], now: datetime
-    ) -> bool:
-        row = connection.execute(
-            _SQL["attach_evidence"],
-            {"incident_id": incident_id, "source": evidence.source, "reference": evidence.reference,
-             "kind": evidence.kind, "level": evidence.level, "score": evidence.score,
-             "occurred_at": instant(evidence.at_us), "attached_at": now,
-             "measured": _encode(evidence.measured).decode(), "reasons": reasons_json(reasons)},
-        ).fetchone()  # fmt: skip
-        return row is not None
 
     def _gather_context(
         self,
@@ -244,13 +231,13 @@ class Intake:
             _note(connection, incident_id, now, "context_added", detection=detection_id, evidence=kind)
         if place is not None:
             for found in weather_at(connection, at, *place):
-                self._attach_other(connection, incident_id, found, (), now)
+                attach_context(connection, incident_id, found, now)
         rows = connection.execute(_SQL["conditions_of"], {"vehicle_id": piece.vehicle_id, "at": at}).fetchall()
         for detection_id, level, measured, at_us in rows:
             condition = Evidence(
                 "condition", str(detection_id), "condition", level, 0.0, at_us, at_us, _decode(measured)
             )
-            self._attach_other(connection, incident_id, condition, (), now)
+            attach_context(connection, incident_id, condition, now)
 
     def _rejudged(self, connection: Connection, item: Kept, now: datetime, outcome: Outcome) -> None:
         detection = item.change.detection
@@ -331,6 +318,25 @@ def _note(
         {"incident_id": incident_id, "at": at, "actor": ACTOR, "kind": kind, "reason": reason,
          "data": _encode(values).decode()},
     )  # fmt: skip
+
+
+def _attach_other(
+    connection: Connection, incident_id: int, evidence: Evidence, reasons: Sequence[Reason], now: datetime
+) -> bool:
+    row = connection.execute(
+        _SQL["attach_evidence"],
+        {"incident_id": incident_id, "source": evidence.source, "reference": evidence.reference,
+         "kind": evidence.kind, "level": evidence.level, "score": evidence.score,
+         "occurred_at": instant(evidence.at_us), "attached_at": now,
+         "measured": _encode(evidence.measured).decode(), "reasons": reasons_json(reasons)},
+    ).fetchone()  # fmt: skip
+    return row is not None
+
+
+def attach_context(connection: Connection, incident_id: int, evidence: Evidence, now: datetime) -> None:
+    """Tell a case something that explains it and does not change its level: the weather, the vehicle's condition."""
+    if _attach_other(connection, incident_id, evidence, (), now):
+        _note(connection, incident_id, now, "context_added", source=evidence.source, evidence=evidence.kind)
 
 
 def ring(connection: Connection) -> None:
