@@ -89,7 +89,7 @@ class Judge:
             ]
             self._watch_stored(source, spans)
             for vehicle_id, event in events:
-                self._review_span(vehicle_id, event.occurred_us, event.occurred_us, asked)
+                self._review_span(vehicle_id, event.occurred_us, event.occurred_us, asked, event.stream)
         self._tails.note(readings)
         verdict = examine(source, self._detectors, asked)
         self._remember(verdict.changes)
@@ -188,9 +188,14 @@ class Judge:
             if vehicle_id in self._watches:
                 self._review_span(vehicle_id, int(times[begin]), int(times[end]), asked)
 
-    def _review_span(self, vehicle_id: str, from_us: int, until_us: int, asked: dict[str, _Asked]) -> None:
+    def _review_span(
+        self, vehicle_id: str, from_us: int, until_us: int, asked: dict[str, _Asked], stream: str | None = None
+    ) -> None:
+        """Look again at the episodes that readings (or an event of a stream) bear on."""
         for watch in self._watches.get(vehicle_id, ()):
             detector = self._detectors[watch.detector]
+            if not (detector.columns if stream is None else stream in detector.streams):
+                continue
             gap_us = round(detector.episode_gap_s * S)
             ahead_us = round(detector.after_s * S) + gap_us
             back_us = round(detector.before_s * S) + gap_us

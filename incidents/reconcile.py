@@ -123,7 +123,11 @@ def reconcile(
 
 
 def _same_episode(one: Finding, other: Finding, gap_us: int) -> bool:
-    return one.kind == other.kind and one.start_us - gap_us <= other.end_us and other.start_us - gap_us <= one.end_us
+    return (
+        (one.kind, one.subject) == (other.kind, other.subject)
+        and one.start_us - gap_us <= other.end_us
+        and other.start_us - gap_us <= one.end_us
+    )
 
 
 def _seen_whole(finding: Finding, judged: Judged) -> bool:

@@ -11,7 +11,7 @@ from incidents.fences import NO_FENCES, FenceSet
 from incidents.hours import hours_of
 from incidents.reconcile import Change, ChangeKind
 from incidents.source import Detection, Span
-from incidents.window import Event, Vehicle, Window
+from incidents.window import Event, Hours, Vehicle, Window
 
 
 @dataclass
@@ -26,6 +26,7 @@ class Memory:
 
     def __post_init__(self) -> None:
         self._readings: dict[str, Readings] = {}
+        self._hours: dict[str, Hours] = {}
         self._events: dict[str, list[Event]] = defaultdict(list)
         self._kept: dict[int, Detection] = {}
 
@@ -63,6 +64,7 @@ class Memory:
                 self._readings[vehicle_id] = concatenate([before, mine]).in_key_order()[0]
             else:
                 self._readings[vehicle_id] = mine
+            self._hours.pop(vehicle_id, None)
             fresh.append(mine)
         for vehicle_id, event in events:
             self._events[vehicle_id].append(event)
@@ -141,7 +143,24 @@ class Memory:
             ),
             fences=self.fences,
         )
-        return replace(window, hours=hours_of(window)) if self.with_hours else window
+        return replace(window, hours=self._hours_in(window)) if self.with_hours else window
+
+    def _hours_in(self, window: Window) -> Hours:
+        """Facts of the hours that begin in a window: of all their readings and columns, as the store has them."""
+        vehicle_id = window.vehicle.vehicle_id
+        if vehicle_id not in self._hours:
+            stored = self._readings.get(vehicle_id, Readings.empty())
+            whole = replace(
+                window,
+                device_time_us=stored.device_time_us,
+                seq=stored.seq,
+                received_us=stored.received_us,
+                columns=stored.columns,
+            )
+            self._hours[vehicle_id] = hours_of(whole)
+        hours = self._hours[vehicle_id]
+        first, last = np.searchsorted(hours.hour_us, [window.from_us, window.until_us + 1])
+        return Hours(hours.hour_us[first:last], {name: facts[first:last] for name, facts in hours.columns.items()})
 
     def _vehicle(self, vehicle_id: str) -> Vehicle:
         return self.vehicles.get(vehicle_id) or Vehicle(vehicle_id)
