@@ -66,13 +66,12 @@ class Judge:
         asked: dict[str, _Asked] = defaultdict(lambda: defaultdict(list))
         ordered, strayed = self._told_apart(readings)
         if len(ordered):
-            rows = Rows(self._with_tails(ordered), source.classes(_present(ordered)))
-            self._gate(rows, asked)
+            self._gate(_rows(source, self._with_tails(ordered)), asked)
             self._review(ordered, asked)
         if len(strayed):
             spans = _segments(strayed)
             stored = source.around(spans, self._columns, _BACK)
-            self._gate(Rows(stored, source.classes(_present(stored))), asked)
+            self._gate(_rows(source, stored), asked)
             self._watch_stored(source, spans)
             self._review(strayed, asked)
         for vehicle_id, event in events:
@@ -121,10 +120,14 @@ class Judge:
             for name in sorted(self._columns)
             if name in readings.columns and readings.columns[name].dtype.kind != "O"
         }
-        times = np.insert(readings.device_time_us, first, self._tails.time_us(slots))
-        nothing = np.zeros(len(times), dtype=np.int64)
         return Readings(
-            readings.vehicles, np.insert(index, first, index[first]), nothing, times, nothing, nothing, columns
+            readings.vehicles,
+            np.insert(index, first, index[first]),
+            np.insert(readings.message_index, first, readings.message_index[first]),
+            np.insert(readings.device_time_us, first, self._tails.time_us(slots)),
+            np.insert(readings.seq, first, self._tails.seq(slots)),
+            np.insert(readings.received_us, first, self._tails.received_us(slots)),
+            columns,
         )
 
     def _gate(self, rows: Rows, asked: dict[str, _Asked]) -> None:
@@ -216,6 +219,13 @@ class Judge:
                 ]
             else:
                 self._watch(change.detection)
+
+
+def _rows(source: Source, readings: Readings) -> Rows:
+    """Readings as gates see them."""
+    vehicles = source.known(_present(readings))
+    classes = {vehicle_id: vehicle.vehicle_class for vehicle_id, vehicle in vehicles.items()}
+    return Rows(readings, classes, vehicles, source.fences)
 
 
 def _present(readings: Readings) -> list[str]:

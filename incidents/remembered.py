@@ -86,9 +86,9 @@ class Memory:
 
     # -- Source --------------------------------------------------------------------------------------------------------
 
-    def classes(self, vehicle_ids: Collection[str]) -> Mapping[str, str]:
+    def known(self, vehicle_ids: Collection[str]) -> Mapping[str, Vehicle]:
         """See Source."""
-        return {vehicle_id: self._vehicle(vehicle_id).vehicle_class for vehicle_id in vehicle_ids}
+        return {vehicle_id: self._vehicle(vehicle_id) for vehicle_id in vehicle_ids}
 
     def around(self, spans: Sequence[Span], columns: Collection[str], back: int) -> Readings:
         """See Source."""

@@ -1,12 +1,15 @@
 """The readings of a batch as detectors' gates see them: sorted by vehicle and time, each with the one before it."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fleet_core.readings import Readings
+from incidents.fences import NO_FENCES, FenceSet
+from incidents.window import Vehicle
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -15,13 +18,23 @@ Bools = NDArray[np.bool_]
 class Rows:
     """Readings in key order (vehicle, device time, seq), some of which are only there for their neighbours' sake.
 
-    vehicle_class  code of each vehicle in `readings.vehicles`: 0 car, 1 van, 2 heavy
+    vehicle_class  class (car, van, heavy) by vehicle id; car where nothing is said
+    vehicles       what the operator keeps of vehicles, by id, as far as it is known
+    fences         the fences in service
     """
 
     CLASSES = ("car", "van", "heavy")
 
-    def __init__(self, readings: Readings, vehicle_class: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        readings: Readings,
+        vehicle_class: Mapping[str, str],
+        vehicles: Mapping[str, Vehicle] = MappingProxyType({}),
+        fences: FenceSet = NO_FENCES,
+    ) -> None:
         self.readings = readings
+        self.vehicles = vehicles
+        self.fences = fences
         self._first = np.ones(len(readings), dtype=np.bool_)
         self._first[1:] = readings.vehicle_index[1:] != readings.vehicle_index[:-1]
         codes = [self.CLASSES.index(vehicle_class.get(vehicle, "car")) for vehicle in readings.vehicles]

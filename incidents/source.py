@@ -6,7 +6,8 @@ from typing import NamedTuple, Protocol
 
 from fleet_core.readings import Readings
 from incidents.detector import Finding
-from incidents.window import Window
+from incidents.fences import FenceSet
+from incidents.window import Vehicle, Window
 
 
 class Span(NamedTuple):
@@ -35,8 +36,13 @@ class Detection:
 class Source(Protocol):
     """What a judge asks. Calls are few a batch and each for many vehicles."""
 
-    def classes(self, vehicle_ids: Collection[str]) -> Mapping[str, str]:
-        """Vehicle class (car, van, heavy) of each vehicle."""
+    @property
+    def fences(self) -> FenceSet:
+        """All fences in service."""
+        ...
+
+    def known(self, vehicle_ids: Collection[str]) -> Mapping[str, Vehicle]:
+        """What the operator keeps of each vehicle."""
         ...
 
     def around(self, spans: Sequence[Span], columns: Collection[str], back: int) -> Readings:

@@ -13,10 +13,11 @@ from fleet_core.columns import COLUMNS, Kind
 from fleet_core.db import Connection
 from fleet_core.readings import Readings, concatenate
 from incidents.detector import Finding, Reason
+from incidents.fences import FenceSet
 from incidents.hours import FACTS
 from incidents.source import Detection, Span
 from incidents.surroundings import Surroundings
-from incidents.window import NO_HOURS, Event, Hours, S, Window
+from incidents.window import NO_HOURS, Event, Hours, S, Vehicle, Window
 
 _SQL: Final = sql.load("incidents", "stored.sql")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -54,10 +55,15 @@ class Stored:
         self._with_hours = with_hours
         self._known_until_us = known_until_us
 
-    def classes(self, vehicle_ids: Collection[str]) -> Mapping[str, str]:
+    @property
+    def fences(self) -> FenceSet:
+        """See Source."""
+        return self._surroundings.fences
+
+    def known(self, vehicle_ids: Collection[str]) -> Mapping[str, Vehicle]:
         """See Source."""
         self._surroundings.meet(self._connection, vehicle_ids)
-        return {vehicle_id: self._surroundings.vehicle(vehicle_id).vehicle_class for vehicle_id in vehicle_ids}
+        return {vehicle_id: self._surroundings.vehicle(vehicle_id) for vehicle_id in vehicle_ids}
 
     def around(self, spans: Sequence[Span], columns: Collection[str], back: int) -> Readings:
         """See Source."""

@@ -13,12 +13,14 @@ from fleet_core.readings import FLAG_ABSENT, Readings, absent
 
 
 class Tails:
-    """One row a vehicle: the newest time, and the newest known value of each column."""
+    """One row a vehicle: the newest reading's time, number and arrival, and the newest known value of each column."""
 
     def __init__(self, columns: Collection[str]) -> None:
         self._columns = [name for name in columns if BY_NAME[name].kind is not Kind.TEXT]
         self._slot: dict[str, int] = {}
         self._time_us = np.empty(0, dtype=np.int64)
+        self._seq = np.empty(0, dtype=np.int64)
+        self._received_us = np.empty(0, dtype=np.int64)
         self._values = {name: absent(name, 0) for name in self._columns}
 
     def clear(self) -> None:
@@ -33,6 +35,14 @@ class Tails:
     def time_us(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """Newest time in each slot."""
         return self._time_us[slots]
+
+    def seq(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Number of the newest reading in each slot."""
+        return self._seq[slots]
+
+    def received_us(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Arrival of the newest reading in each slot."""
+        return self._received_us[slots]
 
     def column(self, name: str, slots: NDArray[np.int64]) -> NDArray[np.float64] | NDArray[np.int8]:
         """Newest known value of a column in each slot."""
@@ -51,6 +61,8 @@ class Tails:
         newer = readings.device_time_us[last] >= self._time_us[slots]
         slots, last, first = slots[newer], last[newer], first[newer]
         self._time_us[slots] = readings.device_time_us[last]
+        self._seq[slots] = readings.seq[last]
+        self._received_us[slots] = readings.received_us[last]
         for name, kept in self._values.items():
             values = readings.columns.get(name)
             if values is None:
@@ -69,6 +81,8 @@ class Tails:
         if room > 0:
             grow = max(room, 256, len(self._time_us) // 2)
             self._time_us = np.append(self._time_us, np.full(grow, np.iinfo(np.int64).min))
+            self._seq = np.append(self._seq, np.zeros(grow, dtype=np.int64))
+            self._received_us = np.append(self._received_us, np.zeros(grow, dtype=np.int64))
             self._values = {
                 name: np.append(values, absent(name, grow)).astype(values.dtype)
                 for name, values in self._values.items()
