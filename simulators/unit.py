@@ -27,7 +27,7 @@ DECIMALS: Final = {
     "satellites": 0, "obd_speed_kmh": 0, "accel_x_mps2": 2, "accel_y_mps2": 2, "accel_z_mps2": 2, "gyro_x_dps": 1,
     "gyro_y_dps": 1, "gyro_z_dps": 1, "odometer_km": 3, "fuel_pct": 1, "rpm": 0, "coolant_c": 0, "battery_v": 2,
     "external_v": 2, "tyre_fl_kpa": 1, "tyre_fr_kpa": 1, "tyre_rl_kpa": 1, "tyre_rr_kpa": 1, "ambient_c": 1,
-    "speed_limit_kmh": 0,
+    "speed_limit_kmh": 0, "throttle_pct": 0,
 }  # fmt: skip
 FLAGS: Final = ("ignition", "fix_valid", "brake", "door_open")
 SENDING_MS: Final = (60, 400)  # from the newest sample to the message's departure
@@ -43,11 +43,15 @@ class Clock(NamedTuple):
 
 
 class Event(NamedTuple):
-    """A message of another stream at an instant: `body` without counters and time."""
+    """A message of another stream at an instant: `body` without counters and time.
+
+    `begins_s`: a recording, ready at `at_s`, is stamped with its first sample instead (`t0_ms`).
+    """
 
     at_s: float
     stream: str
     body: dict[str, Any]
+    begins_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -251,9 +255,11 @@ class Unit:
         always: Mapping[str, Any],
     ) -> Message:
         if piece.event is not None:
-            t_ms = int(self.device_ms(np.array([piece.event.at_s]))[0])
-            body = {"boot": piece.boot, "seq": piece.seq, "t_ms": t_ms, **piece.event.body}
-            return self._as_message(piece.event.stream, body, piece.due_ms, [t_ms], count=0)
+            event = piece.event
+            stamp, at_s = ("t_ms", event.at_s) if event.begins_s is None else ("t0_ms", event.begins_s)
+            t_ms = int(self.device_ms(np.array([at_s]))[0])
+            body = {"boot": piece.boot, "seq": piece.seq, stamp: t_ms, **event.body}
+            return self._as_message(event.stream, body, piece.due_ms, [t_ms], count=0)
         part = slice(piece.begin, piece.end)
         body = {"boot": piece.boot, "seq": piece.seq}
         for name, values in lists.items():
