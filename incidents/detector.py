@@ -25,6 +25,23 @@ class Lane(Enum):
     SWEEP = "sweep"
 
 
+class Candidates(Enum):
+    """Which vehicles a SWEEP detector looks at each time: those that cannot matter are not even read.
+
+    ACTIVE    sent a reading since the last look
+    MOVING    the newest reading moves
+    LONG_MOVING  moves, and has moved in every 20 minutes of the last hours
+    SILENT    sent nothing for a minute, and something in the last day
+    HOURLY    facts of an hour became known since the last look
+    """
+
+    ACTIVE = "active"
+    MOVING = "moving"
+    LONG_MOVING = "long_moving"
+    SILENT = "silent"
+    HOURLY = "hourly"
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One reason of a judgement: a code, worded in both languages in incidents/i18n, and the values it speaks of."""
@@ -69,6 +86,7 @@ class Detector(Protocol):
     columns            columns of readings that `examine` reads
     streams            streams of events that it reads
     every_s            how often a SWEEP detector looks; 0 in the stream
+    candidates         which vehicles it looks at; None in the stream
     """
 
     name: str
@@ -83,6 +101,7 @@ class Detector(Protocol):
     columns: frozenset[str]
     streams: frozenset[str]
     every_s: float
+    candidates: Candidates | None
 
     def wants(self, rows: Rows) -> Bools:
         """Mask (n,) of the readings worth an examination. Cheap, over the whole batch; never misses one that is.

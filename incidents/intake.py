@@ -6,7 +6,7 @@ first, never a commit. Every decision is a line of the case's timeline, with its
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -104,7 +104,8 @@ class Intake:
     def detections(self, connection: Connection, kept: Sequence[Kept], now: datetime) -> Outcome:
         """Take up what a judgement changed."""
         outcome = Outcome()
-        for item in kept:
+        # In order of vehicles, so that two who lock several do not wait for each other.
+        for item in sorted(kept, key=lambda one: one.change.detection.vehicle_id):
             detection = item.change.detection
             assert detection.detection_id is not None
             if item.change.kind is ChangeKind.FOUND:
@@ -121,18 +122,18 @@ class Intake:
     def pieces(self, connection: Connection, pieces: Sequence[Piece], now: datetime) -> Outcome:
         """Take up evidence that is no detection: alarms, reports."""
         outcome = Outcome()
-        for piece in pieces:
+        for piece in sorted(pieces, key=lambda one: one.vehicle_id):
             self._take(connection, piece, now, outcome)
         return outcome
 
-    def lower(self, connection: Connection, now: datetime, since: datetime) -> list[int]:
-        """Lower cases whose evidence has supported only less since an instant. Returns their ids."""
+    def lower(self, connection: Connection, now: datetime) -> list[int]:
+        """Lower cases whose evidence has supported only less for long enough. Returns their ids."""
+        since = now - timedelta(seconds=kinds.LOWER_AFTER_S)
         lowered = []
-        for incident_id, family, level in connection.execute(_SQL["lowering_due"], {"since": since}).fetchall():
+        for incident_id, level in connection.execute(_SQL["lowering_due"], {"since": since}).fetchall():
             incident = _incident(connection, "incident_by_id", {"incident_id": incident_id})
             assert incident is not None
-            held_s = kinds.FAMILIES[family].lower_after_s if family in kinds.FAMILIES else 300.0
-            why = f"evidence has supported no more than level {level} for {held_s:.0f} s"
+            why = f"evidence has supported no more than level {level} for {kinds.LOWER_AFTER_S:.0f} s"
             _note(connection, incident_id, now, "level_lowered", reason=why, was=incident.level, level=level)
             _regrade(connection, replace(incident, level=level, lower_level=None, lower_since=None))
             self._response.level_changed(connection, incident_id, incident.level, now)

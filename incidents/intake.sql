@@ -112,7 +112,7 @@ SELECT pg_notify('fleet_live', 'i')
 
 -- name: lowering_due
 -- Cases whose evidence has supported only a lower level for long enough to lower them.
-SELECT incident_id, family, lower_level FROM incidents
+SELECT incident_id, lower_level FROM incidents
 WHERE status IN ('open', 'acknowledged') AND lower_level IS NOT NULL AND level_set_by IS NULL
   AND lower_since <= %(since)s
 ORDER BY incident_id

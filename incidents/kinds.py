@@ -10,11 +10,10 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """`lower_after_s`: evidence must support only a lower level for this long before the level goes down."""
+    """See the module."""
 
     name: str
     fuse_s: float
-    lower_after_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +83,10 @@ KINDS: Final[dict[str, Kind]] = {
         Kind("assistance", "assistance"),  # reported by people: anything else a customer asks for
     )
 }
+
+# Evidence must support only a lower level for this long before the level goes down: hysteresis, so that a case does not
+# jump between levels while readings still come in. Judgement.
+LOWER_AFTER_S: Final = 300.0
 
 # What people report, as the kinds above.
 REPORT_KINDS: Final = ("accident", "breakdown", "theft", "assistance")

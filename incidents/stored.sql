@@ -87,7 +87,7 @@ JOIN detections d ON d.standing AND d.vehicle_id = s.vehicle_id COLLATE "C" AND 
 ORDER BY d.detection_id
 
 -- name: find_detection
--- Keep a detection for the first time.
+-- Keep a detection for the first time. A sweep that looks at the same silence may have been faster: then it is revised.
 INSERT INTO detections (
     vehicle_id, kind, subject, detector, version, level, score, started_at, occurred_at, ended_at, measured, reasons,
     revisit_at, first_judged_at, delay_s, judged_at, stale, drill)
@@ -95,6 +95,10 @@ VALUES (
     %(vehicle_id)s, %(kind)s, %(subject)s, %(detector)s, %(version)s, %(level)s, %(score)s, %(started_at)s,
     %(occurred_at)s, %(ended_at)s, %(measured)s::jsonb, %(reasons)s::jsonb, %(revisit_at)s, %(judged_at)s,
     extract(epoch FROM %(judged_at)s::timestamptz - %(ended_at)s::timestamptz), %(judged_at)s, %(stale)s, %(drill)s)
+ON CONFLICT (vehicle_id, detector, kind, subject, started_at) WHERE standing DO UPDATE SET
+    version = excluded.version, level = excluded.level, score = excluded.score, occurred_at = excluded.occurred_at,
+    ended_at = excluded.ended_at, measured = excluded.measured, reasons = excluded.reasons,
+    revisit_at = excluded.revisit_at, judged_at = excluded.judged_at, changed_xid = DEFAULT
 RETURNING detection_id
 
 -- name: revise_detection

@@ -243,8 +243,8 @@ def test_refuted_evidence_lowers_the_case_only_when_that_lasts(chain: Chain) -> 
     assert chain.rows("SELECT standing FROM detections") == [(False,)]
     assert chain.rows("SELECT level, lower_level FROM incidents") == [(2, 1)]
     quiet, now = Intake(chain.heard), datetime.now(UTC)
-    assert quiet.lower(chain.connection, now, now - timedelta(seconds=300)) == []
-    assert quiet.lower(chain.connection, now, now + timedelta(seconds=1)) == [incident_id]
+    assert quiet.lower(chain.connection, now + timedelta(seconds=299)) == []
+    assert quiet.lower(chain.connection, now + timedelta(seconds=301)) == [incident_id]
     assert chain.rows("SELECT level FROM incidents") == [(1,)]
     assert chain.heard.told[-1] == ("level_changed", incident_id, 2)
 

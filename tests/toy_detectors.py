@@ -7,7 +7,7 @@ import numpy as np
 
 from fleet_core import topics
 from fleet_core.readings import Readings
-from incidents.detector import Finding, Lane, Reason, rising
+from incidents.detector import Candidates, Finding, Lane, Reason, rising
 from incidents.rows import Rows
 from incidents.window import Bools, Event, S, Window
 
@@ -28,6 +28,7 @@ class TooFast:
     columns: frozenset[str] = frozenset({"speed_kmh"})
     streams: frozenset[str] = frozenset()
     every_s: float = 0.0
+    candidates: Candidates | None = None
 
     def wants(self, rows: Rows) -> Bools:
         if not rows.has("speed_kmh"):
@@ -73,6 +74,7 @@ class Knock:
     columns: frozenset[str] = frozenset({"speed_kmh"})
     streams: frozenset[str] = frozenset({topics.ALARM})
     every_s: float = 0.0
+    candidates: Candidates | None = None
 
     def wants(self, rows: Rows) -> Bools:
         if not rows.has("speed_kmh"):

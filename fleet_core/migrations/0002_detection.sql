@@ -215,8 +215,11 @@ CREATE TABLE vehicle_hours (
     vehicle_id      text COLLATE "C" NOT NULL,
     hour            timestamptz NOT NULL,
     facts           jsonb NOT NULL,
+    computed_at     timestamptz NOT NULL,
     PRIMARY KEY (vehicle_id, hour)
 );
+-- Serves the sweeps: vehicles of which something new is known.
+CREATE INDEX vehicle_hours_by_computed ON vehicle_hours (computed_at);
 -- Hours whose facts are to be computed: new ones, and old ones that late readings touched.
 CREATE TABLE vehicle_hours_due (
     vehicle_id      text COLLATE "C" NOT NULL,
@@ -225,6 +228,11 @@ CREATE TABLE vehicle_hours_due (
 );
 CREATE INDEX vehicle_hours_due_by_hour ON vehicle_hours_due (hour);
 
+-- When each sweeping detector last looked: a restart goes on from there.
+CREATE TABLE sweeps_done (
+    detector        text PRIMARY KEY,
+    swept_until     timestamptz NOT NULL
+);
 -- Spans that late readings touched and that sweeping detectors must look at again.
 CREATE TABLE sweeps_due (
     due_id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
