@@ -77,6 +77,14 @@ class Settings:
         "reaches the port reads every position. Meant for a container whose port is published on 127.0.0.1 only.",
         choices=("no", "yes"),
     )
+    response_policy: str = _setting(
+        "", "Policy file (YAML) that says who is called for an incident and what closes it; empty: the shipped one."
+    )
+    webhook_hosts: str = _setting(
+        "",
+        "Hosts, comma separated, to which notices may be posted by plain http or inside a private network. Without "
+        "being named here a web hook goes to https on a public address, or to the loopback address.",
+    )
     compress_after_days: int = _setting(
         30, "Readings older than this are compressed (TimescaleDB community). Keep it above the usual lateness."
     )
