@@ -45,9 +45,13 @@ class FenceSet:
         self.fences = tuple(fences)
         self.by_id: Mapping[str, Fence] = {fence.fence_id: fence for fence in self.fences}
         self._tree = shapely.STRtree([fence.area for fence in self.fences])
+        self._borders = shapely.STRtree([shapely.boundary(fence.area) for fence in self.fences])
         for fence in self.fences:
             shapely.prepare(fence.area)
         self._cells = self._touched_cells()
+        # Around all cells, so that most points are known to be far without a search.
+        west, south, east, north = shapely.GeometryCollection([fence.area for fence in self.fences]).bounds
+        self._box = (west - 2 * _CELL_DEG, south - 2 * _CELL_DEG, east + 2 * _CELL_DEG, north + 2 * _CELL_DEG)
 
     def __len__(self) -> int:
         return len(self.fences)
@@ -64,12 +68,17 @@ class FenceSet:
 
     def near(self, lat_deg: Floats, lon_deg: Floats) -> NDArray[np.bool_]:
         """Which points lie in or near any fence: cheap, for whole batches. NaN is near none."""
+        near = np.zeros(len(lat_deg), dtype=np.bool_)
         if not len(self._cells):
-            return np.zeros(len(lat_deg), dtype=np.bool_)
-        known = np.isfinite(lat_deg) & np.isfinite(lon_deg)
-        rows = np.floor(np.where(known, lat_deg, 0.0) / _CELL_DEG).astype(np.int64)
-        columns = np.floor(np.where(known, lon_deg, 0.0) / _CELL_DEG).astype(np.int64)
-        near: NDArray[np.bool_] = known & np.isin(rows * 100_000 + columns, self._cells)
+            return near
+        west, south, east, north = self._box
+        with np.errstate(invalid="ignore"):
+            boxed = np.flatnonzero((lat_deg >= south) & (lat_deg < north) & (lon_deg >= west) & (lon_deg < east))
+        rows = np.floor(lat_deg[boxed] / _CELL_DEG).astype(np.int64)
+        columns = np.floor(lon_deg[boxed] / _CELL_DEG).astype(np.int64)
+        cells = rows * 100_000 + columns
+        at = np.minimum(np.searchsorted(self._cells, cells), len(self._cells) - 1)
+        near[boxed] = self._cells[at] == cells
         return near
 
     def containing(self, lat_deg: Floats, lon_deg: Floats) -> NDArray[np.int64]:
@@ -77,6 +86,28 @@ class FenceSet:
         points = shapely.points(lon_deg, lat_deg)
         pairs: NDArray[Any] = self._tree.query(points, predicate="intersects")
         return pairs.astype(np.int64)
+
+    def bordering(self, lat_deg: Floats, lon_deg: Floats, within_m: float) -> NDArray[np.bool_]:
+        """Which points lie within some metres of the border of any fence, and a little further at high latitudes."""
+        mask = np.zeros(len(lat_deg), dtype=np.bool_)
+        if len(lat_deg) and self.fences:
+            narrow = math.cos(math.radians(min(float(np.abs(lat_deg).max()), 80.0)))
+            points = shapely.points(lon_deg, lat_deg)
+            pairs = self._borders.query(points, predicate="dwithin", distance=within_m / METRES_A_DEGREE / narrow)
+            mask[pairs[0]] = True
+        return mask
+
+    def crossed(self, lat_a: Floats, lon_a: Floats, lat_b: Floats, lon_b: Floats) -> NDArray[np.bool_]:
+        """Which straight lines from points a to points b touch any fence."""
+        mask = np.zeros(len(lat_a), dtype=np.bool_)
+        if len(lat_a) and self.fences:
+            ends = np.stack((np.column_stack((lon_a, lat_a)), np.column_stack((lon_b, lat_b))), axis=1)
+            mask[self._tree.query(shapely.linestrings(ends), predicate="intersects")[0]] = True
+        return mask
+
+    def touching(self, west: float, south: float, east: float, north: float) -> list[Fence]:
+        """Fences whose bounds meet a box, degrees, in the order of the set."""
+        return [self.fences[at] for at in sorted(self._tree.query(shapely.box(west, south, east, north)).tolist())]
 
     def distance_m(self, fence: Fence, lat_deg: Floats, lon_deg: Floats) -> Floats:
         """Distance of points from a fence's border, negative inside, metres (local equirectangular plane)."""
