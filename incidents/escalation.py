@@ -198,7 +198,7 @@ def carry_out(due: Due, scene: Scene) -> Done:
         # nobody gets a heap of them at once.
         every = timedelta(seconds=step.repeat_every_s)
         on_beat = due.due_at + every
-        next_at = on_beat if on_beat > scene.now else scene.now + every
+        next_at = on_beat if on_beat - scene.now >= every / 2 else scene.now + every
         follows.append(Due(CALL, due.step, due.repeat + 1, due.role, next_at))
     if due.repeat == 0:
         follows.append(Due(DEADLINE, due.step, 0, due.role, acknowledge_by))
