@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, str]] = {
     "detect": "ingest.detect_command:detect",
     "simulate": "simulators.commands:simulate",
     "replay": "simulators.replay_command:replay",
+    "score": "benchmarks.score:score",
     "bench": "fleet_core.cli:bench",
 }
 

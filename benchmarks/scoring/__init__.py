@@ -1,0 +1,1 @@
+"""Detection scored against simulated truth: run scenarios, judge what they send, compare, tell."""
