@@ -1,4 +1,4 @@
-"""The incidents worker owns time: escalation, notices, reminders, holes in the rota, retention.
+"""The incidents worker owns time: escalation, notices, reminders, holes in the rota, sweeps of detectors, retention.
 
 Each job runs in a thread and on a connection of its own, so that a slow one holds up no other, and leaves a heartbeat.
 Several workers may run beside each other: what one has locked, the others pass over.
@@ -19,10 +19,12 @@ import psycopg
 from fleet_core import clock, db, retention
 from fleet_core.db import Connection
 from fleet_core.settings import Settings
-from incidents import notices, obligations, outbox, people, policy_file, rounds, watchdog
+from incidents import detector, notices, obligations, outbox, people, policy_file, rounds, watchdog
 from incidents.notify import Sender
 from incidents.outbox import Attempt, Claimed
 from incidents.policy import Policy
+from incidents.rounds import Responder
+from incidents.sweeps import Sweeper
 
 log = logging.getLogger("fleet.incidents")
 
@@ -49,6 +51,14 @@ class Context:
     unsettled: list[tuple[Claimed, Attempt]] = field(default_factory=list)
     # Incident to the monotonic time at which it is tried again.
     postponed: dict[int, float] = field(default_factory=dict)
+    # One for each job that sweeps: they remember what they have read.
+    sweepers: dict[str, Sweeper] = field(default_factory=dict)
+
+    def sweeper(self, job: str) -> Sweeper:
+        """The sweeper of a job."""
+        if job not in self.sweepers:
+            self.sweepers[job] = Sweeper(detector.detectors(), Responder(self.policy))
+        return self.sweepers[job]
 
 
 # Runs in one transaction that is committed afterwards, unless it commits by itself. True: there is more to do at once.
@@ -144,11 +154,47 @@ def _remove_old(connection: Connection, context: Context) -> bool:
     return False
 
 
+def _compute_hours(connection: Connection, context: Context) -> bool:
+    """Facts of hours that are over."""
+    return context.sweeper("hours").compute_hours(connection, clock.now())
+
+
+def _sweep(connection: Connection, context: Context) -> bool:
+    """Detectors that look by the clock, each in a transaction of its own."""
+    sweeper = context.sweeper("sweeps")
+    for one in sweeper.sweeping():
+        if context.stop.is_set():
+            return False
+        sweeper.look(connection, one, clock.now())
+        connection.commit()
+    return False
+
+
+def _look_at_late(connection: Connection, context: Context) -> bool:
+    """What late readings touched."""
+    return context.sweeper("late").look_at_late(connection, clock.now())
+
+
+def _revisit(connection: Connection, context: Context) -> bool:
+    """Detections that wait for silence."""
+    return context.sweeper("revisits").revisit(connection, clock.now())
+
+
+def _lower(connection: Connection, context: Context) -> bool:
+    """Incidents whose evidence has supported only less for a while."""
+    return context.sweeper("lowering").lower(connection, clock.now())
+
+
 JOBS: Final[tuple[Job, ...]] = (
     Job("escalation", 1.0, _escalate),
     Job("notices", 1.0, _send),
     Job("reminders", 30.0, _remind),
     Job("rota", 3600.0, _look_for_holes),
+    Job("hours", 60.0, _compute_hours),
+    Job("sweeps", 10.0, _sweep),
+    Job("late", 10.0, _look_at_late),
+    Job("revisits", 5.0, _revisit),
+    Job("lowering", 10.0, _lower),
     Job("retention", 600.0, _remove_old),
 )
 

@@ -8,6 +8,9 @@ import psycopg
 
 from fleet_core.db import Connection
 from fleet_core.settings import Settings
+from incidents import policy_file
+from incidents.rounds import Responder
+from incidents.stages import Detect, TakeIn
 from ingest.batch import Batch, decode, without
 from ingest.message import Message, Refusal
 from ingest.store import POISON, Store, UnknownVehiclesError, vehicle_of
@@ -33,10 +36,16 @@ class Stage(Protocol):
 
 
 def stages(settings: Settings) -> list[Stage]:
-    """The pipeline: store > usage > detect > intake. Order is the meaning, so it is a list, not a scan."""
+    """The pipeline: store > usage > detect > intake. Order is the meaning, so it is a list, not a scan.
+
+    Raises PolicyError when the response policy cannot be used.
+    """
+    detect = Detect()
     return [
         Store(settings),
-        # usage, detect and intake take their places here.
+        # usage takes its place here.
+        detect,
+        TakeIn(detect, Responder(policy_file.load(settings.response_policy))),
     ]
 
 
