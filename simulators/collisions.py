@@ -114,7 +114,7 @@ def roll_over(script: Script, rng: np.random.Generator) -> tuple[float, float, i
     slows = np.concatenate(
         (
             np.full(spin_n, 0.6),
-            float(rng.uniform(*TRIP_G)) * np.sin(np.pi * (np.arange(trip_n) + 0.5) / trip_n) * np.pi / 2,
+            float(rng.uniform(*TRIP_G)) * np.sqrt(np.sin(np.pi * (np.arange(trip_n) + 0.5) / trip_n)),
             np.linspace(*ROLL_SLOWS_G, roll_n),
         )
     )

@@ -29,7 +29,8 @@ def hail(part: Part) -> None:
     stunt.wind_up()
     stunt.perform()
     part.allowed("parked_impact", begin_s, begin_s + lasts_s + 60.0)
-    part.truth[-1][1]["max_level"] = 1
+    _, record = part.truth[-1]
+    record["level"] = 1
 
 
 def flood(part: Part) -> None:
