@@ -88,6 +88,19 @@ def test_the_ledger_is_what_a_subscriber_got(nats: EmbeddedNats, listener: Liste
     assert (tmp_path / "truth").stat().st_size > 0
 
 
+def test_a_story_lasts_as_long_as_it_is(nats: EmbeddedNats, tmp_path: Path) -> None:
+    truth = tmp_path / "truth.jsonl"
+    done = _run(
+        "parked_struck", "--vehicles", "2", "--speed", "0", "--mqtt-url", nats.url, "--truth", str(truth)
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.output)["vehicles"] == 2
+    told = _lines(truth)
+    assert [record["incident"] for record in told if record["kind"] == "incident"] == ["parked_impact"] * 2
+    # It ended in the past: device times must not be ahead of the clock.
+    assert all(int(str(record["until_ms"])) < time.time() * 1000 for record in told if record["kind"] == "incident")
+
+
 def test_a_burst_of_load_is_counted(nats: EmbeddedNats, listener: Listener, tmp_path: Path) -> None:
     ledger = tmp_path / "l.jsonl"
     done = _run(
@@ -155,7 +168,7 @@ def test_a_broker_that_refuses_or_is_absent_is_named(nats: EmbeddedNats) -> None
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["nonsense"], "there is no scenario 'nonsense': choose from drive, load"),
+        (["nonsense"], "there is no scenario 'nonsense': choose from "),
         (["load"], "load needs --messages"),
         (["drive", "--speed", "5"], "needs --duration-s"),
         (["drive", "--mqtt-url", "http://x"], "--mqtt-url must begin with mqtt://"),
