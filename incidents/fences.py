@@ -98,11 +98,11 @@ class FenceSet:
         return mask
 
     def crossed(self, lat_a: Floats, lon_a: Floats, lat_b: Floats, lon_b: Floats) -> NDArray[np.bool_]:
-        """Which straight lines from points a to points b touch any fence."""
+        """Which straight lines from points a to points b cross the border of any fence."""
         mask = np.zeros(len(lat_a), dtype=np.bool_)
         if len(lat_a) and self.fences:
             ends = np.stack((np.column_stack((lon_a, lat_a)), np.column_stack((lon_b, lat_b))), axis=1)
-            mask[self._tree.query(shapely.linestrings(ends), predicate="intersects")[0]] = True
+            mask[self._borders.query(shapely.linestrings(ends), predicate="intersects")[0]] = True
         return mask
 
     def touching(self, west: float, south: float, east: float, north: float) -> list[Fence]:

@@ -1,12 +1,14 @@
 """Places as detectors need them: usable fixes, their accuracy, the distance between them. Pure maths."""
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from incidents.detectors import _clock
 from incidents.fences import METRES_A_DEGREE
-from incidents.window import Bools, Floats, Window
+from incidents.window import Bools, Floats, Ints, Window
 
 # Three pseudoranges and the clock: with fewer satellites there is no fix, whatever the flag says.
 LEAST_SATELLITES: Final = 4
@@ -16,8 +18,53 @@ METRES_A_HDOP: Final = 5.0
 # Where a receiver states neither accuracy nor HDOP. Judgement.
 UNSTATED_ACCURACY_M: Final = 10.0
 
-# Columns that `usable` and `accuracy_m` look at.
+# Below this a vehicle stands as far as GNSS can tell; its fix drifts.
+STANDS_KMH: Final = 3.0
+
+# Columns that `usable` and `accuracy_m` look at, and those that `fixes` does.
 FIX_COLUMNS: Final = frozenset({"lat_deg", "lon_deg", "fix_valid", "accuracy_m", "hdop", "satellites"})
+TRACK_COLUMNS: Final = FIX_COLUMNS | {"speed_kmh", "obd_speed_kmh", "heading_deg"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fixes:
+    """Usable fixes of a window in order of time, each array (n,). `rows`: their places among its readings."""
+
+    rows: Ints
+    time_us: Ints
+    lat_deg: Floats
+    lon_deg: Floats
+    accuracy_m: Floats
+    speed_kmh: Floats
+    heading_deg: Floats
+
+    def __len__(self) -> int:
+        return len(self.time_us)
+
+    @property
+    def stands(self) -> Bools:
+        """Fixes of a vehicle that stands; where no speed is told it may move."""
+        with np.errstate(invalid="ignore"):
+            mask: Bools = self.speed_kmh < STANDS_KMH
+        return mask
+
+    def take(self, mask: Bools) -> "Fixes":
+        """Some of the fixes."""
+        return self if mask.all() else Fixes(*(getattr(self, name)[mask] for name in self.__slots__))
+
+
+def fixes(window: Window, worst_accuracy_m: float) -> Fixes:
+    """Fixes no worse than `worst_accuracy_m`, without those of a time that a clock told twice."""
+    rows = np.flatnonzero(usable(window, worst_accuracy_m) & _clock.told_once(window))
+    return Fixes(
+        rows,
+        window.device_time_us[rows],
+        window.number("lat_deg")[rows],
+        window.number("lon_deg")[rows],
+        accuracy_m(window)[rows],
+        window.speed_kmh()[rows],
+        window.number("heading_deg")[rows],
+    )
 
 
 def accuracy_m(window: Window) -> Floats:

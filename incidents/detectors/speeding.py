@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from incidents.detector import Finding, Lane, Reason
+from incidents.detector import Candidates, Finding, Lane, Reason
 from incidents.detectors import _track
 from incidents.fences import FenceSet
 from incidents.rows import Rows
@@ -90,6 +90,7 @@ class Speeding:
     columns: frozenset[str] = _track.FIX_COLUMNS | {"speed_kmh", "obd_speed_kmh", "speed_limit_kmh"}
     streams: frozenset[str] = frozenset()
     every_s: float = 0.0
+    candidates: Candidates | None = None
 
     def wants(self, rows: Rows) -> Bools:
         """Every reading above a limit that may hold there."""

@@ -1,0 +1,76 @@
+"""A device's clock against its own count of readings: where it was set back, one time is told twice.
+
+Readings are in order of device time. Their numbers (boot, seq) tell the order in which they were taken, whatever the
+clock said; where the two orders disagree, the clock was set back. A device without a counter has a hash for a number,
+which tells nothing. Pure maths.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from incidents.window import Bools, Ints, S, Window
+
+# Numbers further apart than this in neighbouring readings do not count readings: 16 boots, or a hash.
+_COUNTS_WITHIN: Final = 1 << 36
+# Share of neighbours that may be further apart in the numbers of a device that counts: a long stay in the workshop.
+_ODD_SHARE: Final = 0.02
+# What was taken later also arrived later, by no less than networks shuffle messages (docs/guide/simulation.md: 15 s).
+_SHUFFLED_US: Final = 30 * S
+
+
+@dataclass(frozen=True, slots=True)
+class SetBack:
+    """The clock went back: from `until_us` to `from_us` or further. `rebooted`: the device had started anew."""
+
+    from_us: int
+    until_us: int
+    by_s: float
+    rebooted: bool
+
+
+def counts(seq: Ints) -> bool:
+    """Whether the numbers of neighbouring readings come from a counter."""
+    if len(seq) < 2:
+        return False
+    odd = np.abs(np.diff(seq)) >= _COUNTS_WITHIN
+    return bool(odd.mean() <= _ODD_SHARE)
+
+
+def set_back(window: Window) -> SetBack | None:
+    """Where the clock was set back, as far as the window shows it; several times count as one."""
+    seq = window.seq
+    if len(seq) < 2 or bool((seq[1:] >= seq[:-1]).all()) or not counts(seq):
+        return None
+    # Taken late but told early, and taken early but told late.
+    later, earlier = _out_of_order(seq)
+    if not len(later):
+        return None
+    received = window.received_us
+    if int(np.median(received[later])) < int(np.median(received[earlier])) - _SHUFFLED_US:
+        return None  # the counter began anew without a boot; the clock went on
+    from_us, until_us = int(window.device_time_us[later[0]]), int(window.device_time_us[earlier[-1]])
+    delay_us = received - window.device_time_us
+    # Readings that wait for a network are late too, but the promptest ones tell how far a clock is off.
+    off_s = (int(delay_us[later].min()) - int(delay_us[earlier].min())) / S
+    shown_s = (until_us - from_us) / S
+    boots = seq >> 32
+    rebooted = bool(boots[later].min() > boots[earlier].max())
+    return SetBack(from_us, until_us, round(max(off_s, shown_s), 1), rebooted)
+
+
+def told_once(window: Window) -> Bools:
+    """Readings outside the span that a clock told twice: there, places of two times are mixed."""
+    twice = set_back(window)
+    if twice is None:
+        return np.ones(len(window), dtype=np.bool_)
+    mask: Bools = (window.device_time_us < twice.from_us) | (window.device_time_us > twice.until_us)
+    return mask
+
+
+def _out_of_order(seq: Ints) -> tuple[Ints, Ints]:
+    """Rows with a greater number than some row after them, and rows with a smaller one than some row before them."""
+    least_after = np.minimum.accumulate(seq[::-1])[::-1]
+    most_before = np.maximum.accumulate(seq)
+    return np.flatnonzero(seq[:-1] > least_after[1:]), np.flatnonzero(seq[1:] < most_before[:-1]) + 1
