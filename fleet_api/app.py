@@ -13,23 +13,53 @@ from starlette.staticfiles import StaticFiles
 from fleet_api import guard, problems
 from fleet_api.live import LiveHub, install_live
 from fleet_api.pool import Pool
-from fleet_api.routes import alarms, basemap, devices, health, vehicles
+from fleet_api.routes import (
+    alarms,
+    basemap,
+    detections,
+    devices,
+    geofences,
+    health,
+    incident_actions,
+    incidents,
+    reports,
+    response,
+    vehicles,
+)
 from fleet_core.settings import Settings
+from incidents import policy_file
+from incidents.rounds import Responder
 
 _DESCRIPTION: Final = """
-Vehicles, devices, tracks and live positions. Names carry units (`_kmh`, `_deg`, `_m`); positions are WGS-84; times are
-RFC 3339 in UTC with Z. Errors are RFC 9457 problem documents with one sentence and the field it is about. Live
-positions come through the WebSocket `/api/live`, which OpenAPI cannot describe: see docs/live-protocol.md.
+Vehicles, devices, tracks, live positions, detections, incidents and the response to them. Names carry units (`_kmh`,
+`_deg`, `_m`); positions are WGS-84; times are RFC 3339 in UTC with Z. Errors are RFC 9457 problem documents with one
+sentence and the field it is about. Live positions and incidents come through the WebSocket `/api/live`, which OpenAPI
+cannot describe: see docs/live-protocol.md.
 """
+
+_ROUTES: Final = (
+    health,
+    vehicles,
+    devices,
+    alarms,
+    basemap,
+    incidents,
+    incident_actions,
+    detections,
+    reports,
+    geofences,
+    response,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The application on `settings.database_url`. Needs no database to be made, only to answer.
 
-    Raises SettingsError when the database URL is missing.
+    Raises SettingsError when the database URL is missing or the response policy cannot be used.
     """
     settings.require("database_url")
     hub = LiveHub(settings.database_url)
+    policy = policy_file.load(settings.response_policy)
     pool = Pool(settings.database_url)
 
     @asynccontextmanager
@@ -52,8 +82,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.pool = pool
     app.state.live = hub
+    app.state.policy = policy
+    app.state.responder = Responder(policy)
     problems.install(app)
-    for module in (health, vehicles, devices, alarms, basemap):
+    for module in _ROUTES:
         app.include_router(module.router)
     install_live(app)
     _install_pages(app)

@@ -44,7 +44,7 @@ BAD_MESSAGE: Final = 1008
 
 
 class DoorBell:
-    """Which readings were asked for since the last look: `v`ehicles, `a`larms, positions (``)."""
+    """Which reads were asked for since the last look: `v`ehicles, `a`larms, `i`ncidents, positions (``)."""
 
     def __init__(self) -> None:
         self._rung = asyncio.Event()
@@ -52,7 +52,7 @@ class DoorBell:
 
     def ring(self, payload: str) -> None:
         """Note a notification; an unknown payload asks for positions."""
-        self._reasons.add(payload if payload in ("a", "v") else "")
+        self._reasons.add(payload if payload in ("a", "i", "v") else "")
         self._rung.set()
 
     async def wait(self, seconds: float) -> set[str]:
@@ -98,6 +98,7 @@ class LiveHub:
         self._retired: frozenset[str] = frozenset()
         self._seen_positions: str | None = None
         self._seen_alarms: str | None = None
+        self._seen_incidents: str | None = None
         self.slow_clients_cut = 0
         self.state: Literal["starting", "live", "lost"] = "starting"
 
@@ -171,6 +172,7 @@ class LiveHub:
 
     async def _read_on(self, reader: AsyncConnection, bell: DoorBell) -> None:
         await self._read_alarms(reader)
+        await self._read_incidents(reader)
         await self._read_vehicles(reader, start_again=True)
         self._announce("live")
         now = asyncio.get_running_loop().time
@@ -182,6 +184,8 @@ class LiveHub:
             polled = now() >= read_at + POLL_SECONDS
             if "a" in reasons or polled:
                 await self._read_alarms(reader)
+            if "i" in reasons or polled:
+                await self._read_incidents(reader)
             if "v" in reasons:
                 await self._read_vehicles(reader)
             if polled or (wanted and now() >= read_at + MIN_READ_SECONDS):
@@ -199,6 +203,18 @@ class LiveHub:
                 rows = await cursor.fetchall()
         self._seen_alarms = current
         for message in live_source.alarm_messages(rows):
+            self._tell(message)
+
+    async def _read_incidents(self, reader: AsyncConnection) -> None:
+        async with asyncio.timeout(READ_TIMEOUT_SECONDS), reader.transaction():
+            current = await self._snapshot(reader)
+            seen = self._seen_incidents
+            rows: list[tuple[Any, ...]] = []
+            if seen is not None and not live_source.went_back(seen, current):
+                parameters = {"seen": seen, "limit": live_source.MAX_INCIDENTS}
+                rows = await (await reader.execute(live_source.CHANGED_INCIDENTS, parameters)).fetchall()
+        self._seen_incidents = current
+        for message in live_source.incident_messages(rows):
             self._tell(message)
 
     async def _read_positions(self, reader: AsyncConnection) -> None:

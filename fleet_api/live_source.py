@@ -11,9 +11,12 @@ from fleet_api.times import rfc3339
 from fleet_core import sql
 
 SQL: Final = sql.load("fleet_api", "live_reads.sql")
+CHANGED_INCIDENTS: Final = sql.load("incidents", "cases.sql")["changed_cases"]
 
 # Alarms of one read that are pushed; of more, the newest are, and clients are told how many were not.
 MAX_ALARMS: Final = 200
+# Incidents likewise; the gravest come first.
+MAX_INCIDENTS: Final = 200
 
 
 def position_columns(row: Sequence[Any]) -> PositionColumns:
@@ -63,6 +66,19 @@ def alarm_messages(rows: Sequence[Sequence[Any]]) -> list[dict[str, object]]:
         )
     left_out = rows[0][0] - len(rows)
     return [{"type": "alarms_left_out", "count": left_out}, *messages] if left_out else messages
+
+
+def incident_messages(rows: Sequence[Sequence[Any]]) -> list[dict[str, object]]:
+    """What clients are sent for changed incidents: the gravest first, a note in front of more."""
+    names = ("incident_id", "vehicle_id", "family", "kind", "level", "status", "drill", "occurred_at", "detected_at",
+             "delay_s", "lat_deg", "lon_deg", "acknowledged_by", "assigned_to", "revision")  # fmt: skip
+    messages: list[dict[str, object]] = []
+    for row in rows:
+        told = dict(zip(names, row[1:], strict=True))
+        told["occurred_at"], told["detected_at"] = rfc3339(told["occurred_at"]), rfc3339(told["detected_at"])
+        messages.append({"type": "incident", **told})
+    left_out = rows[0][0] - len(rows) if rows else 0
+    return [{"type": "incidents_left_out", "count": left_out}, *messages] if left_out else messages
 
 
 def went_back(seen: str, current: str) -> bool:

@@ -26,7 +26,7 @@ def tolerance_us(kind: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """One incident that must be found, or (`allowed`) one that may be."""
+    """One incident that must be found, or (`allowed`) one that may be. `levels` it may have; empty: any."""
 
     vehicle_id: str
     kind: str
@@ -77,7 +77,9 @@ def truths_of(records: Sequence[Mapping[str, Any]]) -> list[Truth]:
             )
         elif record["kind"] == "allowed":
             begin, end = int(record["from_ms"]) * 1000, int(record["until_ms"]) * 1000
-            truths.append(Truth(record["vehicle_id"], record["incident"], begin, end, frozenset(), allowed=True))
+            highest = record.get("level")
+            levels = frozenset(range(1, int(highest) + 1)) if highest is not None else frozenset()
+            truths.append(Truth(record["vehicle_id"], record["incident"], begin, end, levels, allowed=True))
     return truths
 
 
@@ -91,6 +93,8 @@ def match(truths: Sequence[Truth], detections: Sequence[Detection]) -> Matched:
             for number, truth in enumerate(truths)
             if (truth.vehicle_id, truth.kind) == (detection.vehicle_id, detection.finding.kind)
             and _apart_us(truth, detection) <= tolerance_us(truth.kind)
+            # What is allowed at most at a level is false above it.
+            and (not truth.allowed or not truth.levels or detection.finding.level in truth.levels)
         ]
         if not near:
             false.append(detection)
