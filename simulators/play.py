@@ -162,6 +162,13 @@ class Part:
         """Let the vehicle be rented out the whole time."""
         self.tenure("rental", -DAY_S, None)
 
+    def fence(self, name: str, area: dict[str, Any], rules: Sequence[str], *, level: int = 1, **more: Any) -> str:
+        """A fence round a GeoJSON area, for every vehicle; its id."""
+        fence_id = f"{self.vehicle_id}-{name}"
+        record = {"kind": "fence", "fence_id": fence_id, "name": name, "geojson": area, "rules": list(rules)}
+        self.fences.append(record | {"level": level} | more)
+        return fence_id
+
     def alarm(self, kind: str, at_s: float, **columns: Any) -> None:
         """An alarm that the device raises itself."""
         self.events.append(Event(at_s, "alarm", {"kind": kind, **columns}))
@@ -313,6 +320,15 @@ def _tracks(part: Part, rows: NDArray[np.int64], lat: F64, lon: F64) -> Iterator
         }  # fmt: skip
         record.update({name: np.round(values[some], digits).tolist() for name, (values, digits) in columns.items()})
         yield float(life.t_s[some[-1]]), record
+
+
+def circle(plane: Plane, x_m: float, y_m: float, radius_m: float) -> dict[str, Any]:
+    """A GeoJSON polygon of 48 corners round a place; its sides run at most 0.2 % of the radius inside the circle."""
+    turn = np.linspace(0.0, 2 * math.pi, 49)
+    lat, lon = plane.to_latlon(x_m + radius_m * np.cos(turn), y_m + radius_m * np.sin(turn))
+    ring = [[round(east, 7), round(north, 7)] for east, north in zip(lon.tolist(), lat.tolist(), strict=True)]
+    ring[-1] = ring[0]
+    return {"type": "Polygon", "coordinates": [ring]}
 
 
 def spans_where(t_s: F64, mask: Bools) -> list[Span]:
