@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.errands import DAY_S, HOUR_S, Life
+from simulators.errands import DAY_S, HOUR_S, Life, Span
 
 F64 = NDArray[np.float64]
 
@@ -54,6 +54,7 @@ class Build:
     """One vehicle: what differs from the next one of its class.
 
     network_parked   whether the unit can wake the vehicle's network while parked, and so read tank and tyres
+    cold_snap        a span of the life in which it is colder, and by how much
     """
 
     vehicle_class: str
@@ -71,6 +72,7 @@ class Build:
     network_parked: bool
     ambient_c: float
     swing_c: float
+    cold_snap: tuple[Span, float] | None = None
 
     @classmethod
     def drawn(cls, rng: np.random.Generator, vehicle_class: str = "car", **fixed: Any) -> "Build":
@@ -135,7 +137,13 @@ def outside(life: Life, build: Build, rng: np.random.Generator, midnight_s: floa
     day = 2 * math.pi * ((life.t_s - midnight_s) / DAY_S - 15.0 / 24.0)
     knots = np.arange(0.0, life.t_s[-1] + 3 * DAY_S, 1.5 * DAY_S)
     weather = np.interp(life.t_s, knots, rng.normal(0.0, 1.5, len(knots)))
-    return np.asarray(build.ambient_c + build.swing_c * np.cos(day) + weather)
+    air = build.ambient_c + build.swing_c * np.cos(day) + weather
+    if build.cold_snap is not None:
+        span, colder_c = build.cold_snap
+        # It comes and goes within hours.
+        edges = np.minimum(life.t_s - span.from_s, span.until_s - life.t_s) / (6 * HOUR_S)
+        air = air - colder_c * np.clip(edges, 0.0, 1.0)
+    return np.asarray(air)
 
 
 def engine_speed(life: Life, rng: np.random.Generator) -> F64:

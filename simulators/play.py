@@ -49,13 +49,24 @@ class Part:
     ahead_ms: int
     lasts_s: float
     rng: np.random.Generator
-    log: Log | None = None
+    recorded: Log | None = None
     fate: Fate = field(default_factory=Fate)
     events: list[Event] = field(default_factory=list)
     vehicle_class: str = "car"
     tenures: list[dict[str, Any]] | None = None
     truth: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     fences: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def log(self) -> Log:
+        """What the unit sampled."""
+        if self.recorded is None:
+            raise ValueError("the role has recorded nothing yet")
+        return self.recorded
+
+    @log.setter
+    def log(self, log: Log) -> None:
+        self.recorded = log
 
     # -- the script ----------------------------------------------------------------------------------------------------
 
@@ -97,7 +108,7 @@ class Part:
             columns["speed_limit_kmh"] = np.where(life.ignition, life.limit_kmh, np.nan)
         brake = (life.accel_mps2 < -0.5) & (life.wheel_mps > 0.0)
         flags = {"ignition": life.ignition, "fix_valid": valid, "brake": brake, "door_open": life.door_open}
-        self.log = Log(life, columns, flags, {"accel_gravity": True} if gravity else {})
+        self.recorded = Log(life, columns, flags, {"accel_gravity": True} if gravity else {})
         return self.log
 
     def _motion(self, life: Life, gravity: bool) -> dict[str, F64]:
@@ -163,10 +174,10 @@ class Part:
         self.tenure("rental", -DAY_S, None)
 
     def fence(self, name: str, area: dict[str, Any], rules: Sequence[str], *, level: int = 1, **more: Any) -> str:
-        """A fence round a GeoJSON area, for every vehicle; its id."""
+        """A fence round a GeoJSON area, for this vehicle alone; its id."""
         fence_id = f"{self.vehicle_id}-{name}"
         record = {"kind": "fence", "fence_id": fence_id, "name": name, "geojson": area, "rules": list(rules)}
-        self.fences.append(record | {"level": level} | more)
+        self.fences.append(record | {"level": level, "vehicle_ids": [self.vehicle_id]} | more)
         return fence_id
 
     def alarm(self, kind: str, at_s: float, **columns: Any) -> None:
@@ -177,7 +188,6 @@ class Part:
 
     def messages(self) -> Iterator[Message]:
         """Messages by `due_ms`."""
-        assert self.log is not None, "the role recorded nothing"
         unit = Unit(
             self.vehicle_id,
             start_ms=self.request.start_ms,
@@ -195,7 +205,7 @@ Role = Callable[[Part], None]
 
 @dataclass(frozen=True)
 class Play:
-    """A scenario (see simulators/scenario.py). `afterwards` adds truth that takes the whole cast to tell."""
+    """A scenario (see simulators/scenario.py)."""
 
     name: str
     purpose: str
@@ -204,7 +214,6 @@ class Play:
     must_not: frozenset[str]
     duration_s: int
     roles: tuple[Role, ...]
-    afterwards: Callable[[list[Part]], None] | None = None
 
     def messages(self, request: Request, tell: Tell) -> Iterator[Message]:
         """See Scenario. Truth is told when its time comes; what the operator knows is told first."""
@@ -245,8 +254,6 @@ class Play:
             )
             self.roles[number % len(self.roles)](part)
             cast.append(part)
-        if self.afterwards is not None:
-            self.afterwards(cast)
         if "night_driving" not in self.expects:
             for part in cast:
                 _allow_night(part)
@@ -255,7 +262,6 @@ class Play:
 
 def _allow_night(part: Part) -> None:
     """A play begins at any hour; where it happens to be driven at night, saying so is right and is not its subject."""
-    assert part.log is not None
     for trip in part.log.life.trips():
         hours = (np.array([trip.from_s, trip.until_s]) - part.midnight_s) / 3600.0
         # A quarter of an hour more on either side, because solar time and the zone's differ.
@@ -285,7 +291,6 @@ def _truth(cast: list[Part], tell: Tell) -> Iterator[tuple[Part, float, dict[str
 
 def _travelled(part: Part) -> Iterator[tuple[float, dict[str, Any]]]:
     """`trip` and `track` records: where the vehicle really was while its ignition was on."""
-    assert part.log is not None
     life = part.log.life
     lat, lon = part.plane.to_latlon(life.x_m, life.y_m)
     rolled = np.cumsum(life.rolled_m)
@@ -305,7 +310,6 @@ _TRACK_ROWS: Final = 600
 
 
 def _tracks(part: Part, rows: NDArray[np.int64], lat: F64, lon: F64) -> Iterator[tuple[float, dict[str, Any]]]:
-    assert part.log is not None
     life = part.log.life
     columns = {
         "lat_deg": (lat, 7), "lon_deg": (lon, 7), "speed_kmh": (life.speed_mps * 3.6, 2),

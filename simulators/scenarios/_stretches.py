@@ -62,7 +62,6 @@ def faster(share: float, lengths_m: list[float]) -> Wish:
     return wish
 
 
-
 def tell_speeding(part: Part, life: Life, limit_kmh: F64) -> None:
     """Write down where a vehicle was faster than `limit_kmh` (NaN = no limit known) allowed."""
     excess = life.speed_mps * 3.6 - limit_kmh - np.maximum(TOLERANCE_KMH, TOLERANCE_SHARE * limit_kmh)

@@ -15,14 +15,16 @@ _DRIVE_S: Final = 1_700.0
 _FENCE: Final = "works"
 
 
-def _driven(part: Part, wish: Wish | None, *, limits: bool = True, greater: bool = True) -> Life:
-    """Parked, driven without a stop, parked again."""
+def _driven(part: Part, wish: Wish | None, *, limits: bool = True, tell: bool = True) -> Life:
+    """Parked, driven without a stop on the greater roads, parked again. `tell`: by the limit of the road."""
     part.rented()
-    errands = part.errands(greater=greater)
+    errands = part.errands(greater=True)
     errands.park(float(part.rng.uniform(60, 240)))
-    errands.drive(_DRIVE_S, bold=greater, stops=False, wish=wish)
+    errands.drive(_DRIVE_S, bold=True, stops=False, wish=wish)
     life = part.live(errands)
     part.record(life, limits=limits)
+    if tell:
+        tell_speeding(part, life, life.limit_kmh)
     return life
 
 
@@ -92,14 +94,20 @@ def _brakes_late(part: Part) -> None:
 
 
 def _through_a_fence(part: Part) -> None:
-    """The unit knows no limit; a fence round works sets one (see _place_fences)."""
-    _driven(part, None, limits=False, greater=False)
+    """The unit knows no limit; a fence round works sets one, where the vehicle drives through at its usual speed."""
+    life = _driven(part, None, limits=False, tell=False)
+    rows = np.flatnonzero(life.speed_mps > 8.0)
+    row = int(part.rng.choice(rows[len(rows) // 4 : 3 * len(rows) // 4]))
+    x_m, y_m, radius_m = float(life.x_m[row]), float(life.y_m[row]), float(part.rng.uniform(140.0, 220.0))
+    limit_kmh = 5.0 * round(float(life.speed_mps[row]) * 3.6 * 0.65 / 5.0)
+    part.fence(_FENCE, circle(part.plane, x_m, y_m, radius_m), [], speed_limit_kmh=limit_kmh)
+    inside = np.hypot(life.x_m - x_m, life.y_m - y_m) <= radius_m
+    tell_speeding(part, life, np.where(inside, limit_kmh, np.nan))
 
 
 def _leaping_speed(part: Part) -> None:
     """A receiver between towers reports single wild speeds, with the accuracy to match; the wheels know better."""
     life = _driven(part, None)
-    assert part.log is not None
     under_way = np.flatnonzero(life.speed_mps > 8.0)
     for row in part.rng.choice(under_way, size=6, replace=False).tolist():
         part.log.columns["speed_kmh"][row] += float(part.rng.uniform(35.0, 70.0))
@@ -110,60 +118,25 @@ def _leaping_speed(part: Part) -> None:
 
 def _limit_unknown(part: Part) -> None:
     """Fast, but nobody knows the limit there: nothing can be said."""
-    _driven(part, faster(1.3, _lengths(part, (20, 60), 3)), limits=False)
+    _driven(part, faster(1.3, _lengths(part, (20, 60), 3)), limits=False, tell=False)
 
-
-def _tell(cast: list[Part]) -> None:
-    """The truth for each vehicle: the limit it sends, the one of a fence it is in, the lower of the two."""
-    fences = [placed for part in cast if part.number % len(_ROLES) == _FENCED for placed in [_place_fence(part, cast)]]
-    for part in cast:
-        assert part.log is not None
-        life = part.log.life
-        limit = part.log.columns.get("speed_limit_kmh", np.full(len(life), np.nan))
-        for x_m, y_m, radius_m, limit_kmh in fences:
-            inside = np.hypot(life.x_m - x_m, life.y_m - y_m) <= radius_m
-            limit = np.where(inside & ~(limit < limit_kmh), limit_kmh, limit)
-        tell_speeding(part, life, limit)
-
-
-def _place_fence(part: Part, cast: list[Part]) -> tuple[float, float, float, float]:
-    """A round fence on the vehicle's way, where it is fast and the others do not come: x, y, radius, limit."""
-    assert part.log is not None
-    life = part.log.life
-    others = [other.log.life for other in cast if other is not part and other.log is not None]
-    x_m = np.concatenate([other.x_m for other in others] or [np.empty(0)])
-    y_m = np.concatenate([other.y_m for other in others] or [np.empty(0)])
-    rows = np.flatnonzero(life.speed_mps > 6.0)[::10]
-    nearest = [float(np.hypot(x_m - life.x_m[row], y_m - life.y_m[row]).min(initial=2_000.0)) for row in rows]
-    radius_m = float(part.rng.uniform(140.0, 220.0))
-    # A good place is one that others are far from; of those, the one driven through fastest.
-    worth = np.minimum(nearest, radius_m + 60.0) + life.speed_mps[rows]
-    row = int(rows[int(np.argmax(worth))])
-    x, y = float(life.x_m[row]), float(life.y_m[row])
-    limit_kmh = max(10.0, 5.0 * round(float(life.speed_mps[row]) * 3.6 * 0.65 / 5.0))
-    part.fence(_FENCE, circle(part.plane, x, y, radius_m), [], speed_limit_kmh=limit_kmh)
-    return x, y, radius_m, limit_kmh
-
-
-_ROLES: Final = (
-    _over_the_limit,
-    _within_tolerance,
-    _with_gaps,
-    _short_bursts,
-    _through_a_fence,
-    _brakes_late,
-    _leaping_speed,
-    _limit_unknown,
-)
-_FENCED: Final = _ROLES.index(_through_a_fence)
 
 SCENARIO: Final = Play(
     name="speeding",
-    purpose="faster than the limit of the message or of a fence; tolerance, bursts, late braking and wild fixes are not",
+    purpose="faster than the limit that is sent or fenced; tolerance, bursts, late braking and wild fixes are not",
     id_prefix="speed",
     expects=frozenset({"speeding"}),
-    must_not=CRASH_LIKE | {"harsh_braking", "harsh_acceleration", "harsh_cornering", "spoofing", "implausible_position"},
+    must_not=CRASH_LIKE
+    | {"harsh_braking", "harsh_acceleration", "harsh_cornering", "spoofing", "implausible_position"},
     duration_s=_LASTS_S,
-    roles=_ROLES,
-    afterwards=_tell,
+    roles=(
+        _over_the_limit,
+        _within_tolerance,
+        _with_gaps,
+        _short_bursts,
+        _through_a_fence,
+        _brakes_late,
+        _leaping_speed,
+        _limit_unknown,
+    ),
 )

@@ -45,11 +45,10 @@ def _through(part: Part, *, network: bool) -> None:
     errands.park(float(part.rng.uniform(120, 600)))
     drive = errands.drive(float(part.rng.uniform(3_000, 4_200)), bold=True)
     life = part.live(errands)
-    lengths = np.exp(part.rng.uniform(*np.log(INSIDE_S), 5)).tolist()
+    low, high = (math.log(seconds) for seconds in INSIDE_S)
+    lengths = np.exp(part.rng.uniform(low, high, 5)).tolist()
     spans = _tunnels(life, drive, sorted(lengths, reverse=True))
-    log = part.record(
-        life, shades=[Shade(span, fade_s=float(part.rng.uniform(*MOUTH_S))) for span in spans]
-    )
+    log = part.record(life, shades=[Shade(span, fade_s=float(part.rng.uniform(*MOUTH_S))) for span in spans])
     for span in spans:
         # The lamps are on and the lining echoes: the first fixes outside are tens of metres off.
         since_s = life.t_s - span.until_s

@@ -102,7 +102,9 @@ def _clock_turned_back(part: Part) -> None:
     turned_s = _long_stop(life).until_s - float(part.rng.uniform(200, 500))
     part.fate.clocks = [Clock(turned_s, back_s)]
     # In the unit's own time, because nothing but the unit dates what is found.
-    part.incident("tamper", turned_s + back_s, part.lasts_s, turned_ms=part.at_ms(turned_s), clock_ahead_s=round(back_s))
+    part.incident(
+        "tamper", turned_s + back_s, part.lasts_s, turned_ms=part.at_ms(turned_s), clock_ahead_s=round(back_s)
+    )
     # By the unit's times the drive lies among readings of the stop before it: whatever that looks like is right.
     for kind in (
         "implausible_position", "feed_jumping", "feed_late", "feed_frozen", "spoofing", "tow", "theft",
