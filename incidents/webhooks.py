@@ -119,6 +119,9 @@ def post(to: Target, body: bytes, headers: dict[str, str], within_s: float) -> s
     try:
         connection.request("POST", to.path, body, {"User-Agent": USER_AGENT, **headers})
         answer = connection.getresponse()
+        if cut.is_set():
+            # A truncated answer reads as a short one.
+            return f"no answer within {within_s:g} s"
         if 200 <= answer.status < 300:
             return None
         said = answer.read(_ANSWER_BYTES).decode("utf-8", "replace").strip()
