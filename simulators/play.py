@@ -161,6 +161,15 @@ class Part:
         record = {"kind": "allowed", "incident": kind, "vehicle_id": self.vehicle_id}
         self.truth.append((from_s, record | {"from_ms": self.at_ms(from_s), "until_ms": self.at_ms(until_s)}))
 
+    @property
+    def eventful(self) -> bool:
+        """Whether anything must be found so far."""
+        return any(record["kind"] == "incident" for _, record in self.truth)
+
+    def anew(self) -> None:
+        """Forget what was written: the role tries once more, because the city gave no occasion for its story."""
+        self.truth, self.fences, self.tenures, self.events, self.fate = [], [], None, [], Fate()
+
     def tenure(self, kind: str, from_s: float, until_s: float | None, fence_ids: tuple[str, ...] = ()) -> None:
         """A contract of the vehicle. From the first on the operator is known to keep contracts for it."""
         until_ms = None if until_s is None else self.at_ms(until_s)

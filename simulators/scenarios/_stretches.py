@@ -29,8 +29,9 @@ def stretches(route: Route, turning_mps: F64, share: float, shortest_m: float) -
     """Points in a row with one limit, on which `share` of it is still turned calmly; the longest first."""
     fits = (turning_mps >= share * route.limit_mps)[1:] & (np.diff(route.limit_mps) == 0.0)
     edges = np.flatnonzero(np.diff(np.concatenate(([False], fits, [False])).astype(np.int8)))
-    # From a standing start nobody speeds at once.
-    found = [slice(max(int(begin) + 1, 20), int(end)) for begin, end in edges.reshape(-1, 2)]
+    # From a standing start nobody speeds at once, and the last part of a route is often not driven any more.
+    last = int(0.65 * len(route.s_m))
+    found = [slice(max(int(begin) + 1, 20), min(int(end), last)) for begin, end in edges.reshape(-1, 2)]
     found = [part for part in found if (part.stop - part.start) * GRID_M >= shortest_m]
     return sorted(found, key=lambda part: (part.start - part.stop, part.start))
 

@@ -37,8 +37,10 @@ def _outage(part: Part, *, wish: Wish | None = None, emergency_mps2: float | Non
 
 def _speeds(part: Part) -> None:
     """Too fast on three stretches, in the outage or outside it."""
-    lengths: list[float] = (part.rng.uniform(20.0, 60.0, 3) * 18.0 + 160.0).tolist()
-    _outage(part, wish=faster(float(part.rng.uniform(1.15, 1.4)), lengths))
+    while not part.eventful:
+        part.anew()
+        lengths: list[float] = (part.rng.uniform(20.0, 60.0, 3) * 18.0 + 160.0).tolist()
+        _outage(part, wish=faster(float(part.rng.uniform(1.15, 1.4)), lengths))
 
 
 def _nothing_happens(part: Part) -> None:
