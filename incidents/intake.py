@@ -4,24 +4,23 @@ Called by whoever has evidence: ingest (detections, alarms), the API (reports, w
 first, never a commit. Every decision is a line of the case's timeline, with its reason and the version of the rule.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
-import shapely
 
 from fleet_core import sql
 from fleet_core.db import Connection
-from incidents import fusion, kinds
+from incidents import case_rows, fusion, kinds, mass, timeline
+from incidents.case_rows import Incident
 from incidents.detector import Reason
 from incidents.drills import is_drill
 from incidents.fusion import Evidence, Grade
 from incidents.kept import Kept, reasons_json
 from incidents.reconcile import ChangeKind
 from incidents.stored import instant
-from incidents.window import S
 
 _SQL: Final = sql.load("incidents", "intake.sql")
 # First half of the advisory lock key of a vehicle; any number that nothing else in the database uses.
@@ -33,27 +32,6 @@ ACTOR: Final = f"machine:{fusion.NAME} v{fusion.VERSION}"
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder().decode
-
-
-@dataclass(frozen=True, slots=True)
-class Incident:
-    """What intake needs to know of a case. Times in microseconds since the epoch."""
-
-    incident_id: int
-    kind: str
-    level: int
-    score: float
-    status: str
-    level_set_by: str | None
-    lower_level: int | None
-    lower_since: datetime | None
-    occurred_us: int
-    last_evidence_us: int
-
-    @property
-    def closed(self) -> bool:
-        """Whether nobody works on it any more."""
-        return self.status in ("resolved", "dismissed")
 
 
 class Response(Protocol):
@@ -131,11 +109,13 @@ class Intake:
         since = now - timedelta(seconds=kinds.LOWER_AFTER_S)
         lowered = []
         for incident_id, level in connection.execute(_SQL["lowering_due"], {"since": since}).fetchall():
-            incident = _incident(connection, "incident_by_id", {"incident_id": incident_id})
+            incident = case_rows.incident(connection, "incident_by_id", {"incident_id": incident_id})
             assert incident is not None
             why = f"evidence has supported no more than level {level} for {kinds.LOWER_AFTER_S:.0f} s"
-            _note(connection, incident_id, now, "level_lowered", reason=why, was=incident.level, level=level)
-            _regrade(connection, replace(incident, level=level, lower_level=None, lower_since=None))
+            timeline.note(
+                connection, incident_id, now, ACTOR, "level_lowered", reason=why, was=incident.level, level=level
+            )
+            case_rows.regrade(connection, replace(incident, level=level, lower_level=None, lower_since=None))
             self._response.level_changed(connection, incident_id, incident.level, now)
             lowered.append(incident_id)
         return lowered
@@ -148,7 +128,7 @@ class Intake:
         opens = not piece.stale and kind.opens_from_level is not None and piece.evidence.level >= kind.opens_from_level
         connection.execute(_SQL["lock_vehicle"], {"lock_class": _LOCK_CLASS, "vehicle_id": piece.vehicle_id})
         at, until = instant(piece.evidence.at_us), instant(piece.evidence.until_us)
-        incident = _incident(
+        incident = case_rows.incident(
             connection,
             "incident_near",
             {"vehicle_id": piece.vehicle_id, "family": family.name, "span_from": at, "span_until": until,
@@ -178,15 +158,17 @@ class Intake:
         ).fetchone()  # fmt: skip
         assert row is not None
         incident_id: int = row[0]
-        _note(connection, incident_id, now, "opened", delay_s=round(delay_s, 1), level=evidence.level)
+        timeline.note(connection, incident_id, now, ACTOR, "opened", delay_s=round(delay_s, 1), level=evidence.level)
         self._attach(connection, incident_id, piece, now)
         if family == "collision":
             place = None if lat_deg is None or lon_deg is None else (lat_deg, lon_deg)
             self._gather_context(connection, incident_id, piece, place, now=now)
-        incident = _incident(connection, "incident_by_id", {"incident_id": incident_id})
+        incident = case_rows.incident(connection, "incident_by_id", {"incident_id": incident_id})
         assert incident is not None
-        # Before the response starts: it must know the level that all of the evidence gives.
+        # Before the response starts: it must know the level that all of the evidence gives, and who stands for it.
         self._judge(connection, incident, now, quietly=True)
+        if family in mass.FAMILIES and lat_deg is not None and lon_deg is not None:
+            mass.join(connection, incident_id, family, self._response, now)
         self._response.opened(connection, incident_id, now)
         return incident_id
 
@@ -197,12 +179,13 @@ class Intake:
             connection.execute(
                 _SQL["attach_detection"], {"incident_id": incident_id, "detection_id": int(evidence.reference)}
             )
-        elif not _attach_other(connection, incident_id, evidence, piece.reasons, now):
+        elif not case_rows.attach(connection, incident_id, evidence, piece.reasons, now):
             return False
-        _note(
+        timeline.note(
             connection,
             incident_id,
             now,
+            ACTOR,
             "evidence_added",
             source=evidence.source,
             reference=evidence.reference,
@@ -229,16 +212,16 @@ class Intake:
                 "near_s": _CONTEXT_S}  # fmt: skip
         for detection_id, kind in connection.execute(_SQL["loose_detections"], near).fetchall():
             connection.execute(_SQL["attach_detection"], {"incident_id": incident_id, "detection_id": detection_id})
-            _note(connection, incident_id, now, "context_added", detection=detection_id, evidence=kind)
+            timeline.note(connection, incident_id, now, ACTOR, "context_added", detection=detection_id, evidence=kind)
         if place is not None:
-            for found in weather_at(connection, at, *place):
-                attach_context(connection, incident_id, found, now)
+            for found in case_rows.weather_at(connection, at, *place):
+                case_rows.attach_context(connection, incident_id, found, ACTOR, now)
         rows = connection.execute(_SQL["conditions_of"], {"vehicle_id": piece.vehicle_id, "at": at}).fetchall()
         for detection_id, level, measured, at_us in rows:
             condition = Evidence(
                 "condition", str(detection_id), "condition", level, 0.0, at_us, at_us, _decode(measured)
             )
-            attach_context(connection, incident_id, condition, now)
+            case_rows.attach_context(connection, incident_id, condition, ACTOR, now)
 
     def _rejudged(self, connection: Connection, item: Kept, now: datetime, outcome: Outcome) -> None:
         detection = item.change.detection
@@ -254,14 +237,15 @@ class Intake:
                 )  # fmt: skip
                 self._take(connection, Piece(detection.vehicle_id, evidence, finding.reasons, item.stale), now, outcome)
             return
-        incident = _incident(connection, "incident_by_id", {"incident_id": row[0]})
+        incident = case_rows.incident(connection, "incident_by_id", {"incident_id": row[0]})
         assert incident is not None
         if item.change.kind is ChangeKind.WITHDRAWN:
             why = "part of another detection" if item.change.into is not None else "later data show otherwise"
-            _note(
+            timeline.note(
                 connection,
                 incident.incident_id,
                 now,
+                ACTOR,
                 "evidence_withdrawn",
                 reason=why,
                 detection=detection.detection_id,
@@ -274,7 +258,7 @@ class Intake:
 
     def _judge(self, connection: Connection, incident: Incident, now: datetime, *, quietly: bool = False) -> bool:
         """Grade a case by all its evidence. Returns whether anything of it changed."""
-        evidence = _evidence_of(connection, incident.incident_id)
+        evidence = case_rows.evidence_of(connection, incident.incident_id)
         graded = fusion.grade(evidence) or Grade(incident.kind, 1, 0.0, (Reason("no_evidence_stands"),))
         after = replace(
             incident,
@@ -291,89 +275,27 @@ class Intake:
             after = replace(after, lower_level=graded.level, lower_since=since)
         if after == incident:
             return False
-        _regrade(connection, after)
+        case_rows.regrade(connection, after)
         level = after.level
         if level > incident.level:
             reasons = _decode(reasons_json(graded.reasons))
-            _note(
-                connection, incident.incident_id, now, "level_raised", was=incident.level, level=level, reasons=reasons
+            timeline.note(
+                connection,
+                incident.incident_id,
+                now,
+                ACTOR,
+                "level_raised",
+                was=incident.level,
+                level=level,
+                reasons=reasons,
             )
         if quietly:
             return True
         if incident.closed and level > incident.level:
             connection.execute(_SQL["reopen_incident"], {"incident_id": incident.incident_id})
             why = "graver evidence came after it was closed"
-            _note(connection, incident.incident_id, now, "reopened", reason=why)
+            timeline.note(connection, incident.incident_id, now, ACTOR, "reopened", reason=why)
             self._response.reopened(connection, incident.incident_id, now)
         elif level != incident.level:
             self._response.level_changed(connection, incident.incident_id, incident.level, now)
         return True
-
-
-def _note(
-    connection: Connection, incident_id: int, at: datetime, kind: str, *, reason: str | None = None, **values: Any
-) -> None:
-    """A line of the case's timeline."""
-    connection.execute(
-        _SQL["note_event"],
-        {"incident_id": incident_id, "at": at, "actor": ACTOR, "kind": kind, "reason": reason,
-         "data": _encode(values).decode()},
-    )  # fmt: skip
-
-
-def _attach_other(
-    connection: Connection, incident_id: int, evidence: Evidence, reasons: Sequence[Reason], now: datetime
-) -> bool:
-    row = connection.execute(
-        _SQL["attach_evidence"],
-        {"incident_id": incident_id, "source": evidence.source, "reference": evidence.reference,
-         "kind": evidence.kind, "level": evidence.level, "score": evidence.score,
-         "occurred_at": instant(evidence.at_us), "attached_at": now,
-         "measured": _encode(evidence.measured).decode(), "reasons": reasons_json(reasons)},
-    ).fetchone()  # fmt: skip
-    return row is not None
-
-
-def attach_context(connection: Connection, incident_id: int, evidence: Evidence, now: datetime) -> None:
-    """Tell a case something that explains it and does not change its level: the weather, the vehicle's condition."""
-    if _attach_other(connection, incident_id, evidence, (), now):
-        _note(connection, incident_id, now, "context_added", source=evidence.source, evidence=evidence.kind)
-
-
-def ring(connection: Connection) -> None:
-    """Tell readers that incidents changed."""
-    connection.execute(_SQL["ring_incidents"])
-
-
-def weather_at(connection: Connection, at: datetime, lat_deg: float, lon_deg: float) -> list[Evidence]:
-    """Weather warnings that hold at a place and instant, as evidence."""
-    point = shapely.Point(lon_deg, lat_deg)
-    at_us = round(at.timestamp() * S)
-    return [
-        Evidence("weather", str(warning_id), kind, level, 0.0, at_us, at_us, {"told": told} if told else {})
-        for warning_id, kind, level, area, told in connection.execute(_SQL["weather_at"], {"at": at})
-        if shapely.from_geojson(area).intersects(point)
-    ]
-
-
-def _incident(connection: Connection, block: str, parameters: Mapping[str, Any]) -> Incident | None:
-    row = connection.execute(_SQL[block], parameters).fetchone()
-    return None if row is None else Incident(*row)
-
-
-def _evidence_of(connection: Connection, incident_id: int) -> list[Evidence]:
-    return [
-        Evidence(source, reference, kind, level, score, at_us, until_us, _decode(measured))
-        for source, reference, kind, level, score, at_us, until_us, measured in connection.execute(
-            _SQL["evidence_of"], {"incident_id": incident_id}
-        )
-    ]
-
-
-def _regrade(connection: Connection, incident: Incident) -> None:
-    connection.execute(
-        _SQL["regrade_incident"],
-        {"incident_id": incident.incident_id, "level": incident.level, "kind": incident.kind, "score": incident.score,
-         "lower_level": incident.lower_level, "lower_since": incident.lower_since,
-         "occurred_at": instant(incident.occurred_us), "last_evidence_at": instant(incident.last_evidence_us)},
-    )  # fmt: skip

@@ -118,3 +118,26 @@ WHERE status IN ('open', 'acknowledged') AND lower_level IS NOT NULL AND level_s
 ORDER BY incident_id
 LIMIT 200
 FOR UPDATE SKIP LOCKED
+
+-- name: case_place
+-- Where and when a case is.
+SELECT incident_id, vehicle_id, level, lat_deg, lon_deg, mass_incident_id, occurred_at, drill
+FROM incidents WHERE incident_id = %(incident_id)s
+
+-- name: cases_around
+-- Open cases of a family near a place and an instant, the oldest first, and this one: a box, narrowed by distance later.
+SELECT i.incident_id, i.vehicle_id, i.level, i.lat_deg, i.lon_deg, i.mass_incident_id
+FROM incidents i
+WHERE i.family = %(family)s AND i.drill = %(drill)s AND i.status IN ('open', 'acknowledged')
+  AND i.occurred_at BETWEEN %(at)s::timestamptz - make_interval(secs => %(within_s)s)
+                        AND %(at)s::timestamptz + make_interval(secs => %(within_s)s)
+  AND i.lat_deg BETWEEN %(lat_deg)s - %(box_deg)s AND %(lat_deg)s + %(box_deg)s
+  AND i.lon_deg IS NOT NULL
+ORDER BY i.incident_id
+LIMIT 1000
+
+-- name: join_mass
+-- One incident stands for several.
+UPDATE incidents SET mass_incident_id = %(mass_incident_id)s, revision = revision + 1, changed_xid = DEFAULT
+WHERE incident_id = ANY(%(incident_ids)s) AND mass_incident_id IS DISTINCT FROM %(mass_incident_id)s
+RETURNING incident_id

@@ -10,11 +10,11 @@ from psycopg.rows import class_row
 
 from fleet_core import sql
 from fleet_core.db import Connection
-from incidents import intake
+from incidents import case_rows, timeline
 from incidents.detector import Reason
 from incidents.drills import is_drill
 from incidents.fusion import Evidence
-from incidents.intake import Intake, Piece, Response
+from incidents.intake import ACTOR, Intake, Piece, Response
 from incidents.window import S
 
 _SQL: Final = sql.load("incidents", "cases.sql")
@@ -81,7 +81,7 @@ def take_report(connection: Connection, report: Report, response: Response) -> t
     incident_id = next(iter([*outcome.opened, *outcome.touched]), None)
     connection.execute(_SQL["set_report_incident"], {"report_id": report_id, "incident_id": incident_id})
     if outcome.anything:
-        intake.ring(connection)
+        timeline.ring(connection)
     return report_id, incident_id
 
 
@@ -134,9 +134,9 @@ def keep_warning(connection: Connection, warning: Warning, now: datetime) -> int
     for incident_id, at_us in touched:
         told = {"told": warning.told} if warning.told else {}
         evidence = Evidence("weather", str(warning_id), warning.kind, warning.level, 0.0, at_us, at_us, told)
-        intake.attach_context(connection, incident_id, evidence, now)
+        case_rows.attach_context(connection, incident_id, evidence, ACTOR, now)
     if touched:
-        intake.ring(connection)
+        timeline.ring(connection)
     return warning_id
 
 

@@ -12,7 +12,7 @@ from fleet_core import clock, sql, topics
 from fleet_core.db import Connection
 from fleet_core.device_events import DeviceEvent
 from fleet_core.readings import Readings
-from incidents import detector, intake, kinds
+from incidents import detector, kinds, timeline
 from incidents.detector import Detector, Lane
 from incidents.fusion import Evidence
 from incidents.hours import HOUR_US
@@ -135,7 +135,7 @@ class TakeIn:
         if alarms:
             changed = self._intake.pieces(connection, alarms, now).anything or changed
         if changed:
-            intake.ring(connection)
+            timeline.ring(connection)
 
     def forget(self) -> None:
         """Nothing is remembered."""

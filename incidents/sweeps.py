@@ -1,6 +1,6 @@
 """What the incidents worker looks at by the clock: slow, fleet-wide and silence detectors, and what waits for time.
 
-Each function is one tick of a job: bounded, in its caller's transaction, without a commit. It says whether there is more
+Each method is one tick of a job: bounded, in its caller's transaction, without a commit. It says whether there is more
 to do at once.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from fleet_core import sql
 from fleet_core.columns import COLUMNS, Kind
 from fleet_core.db import Connection
-from incidents import intake
+from incidents import timeline
 from incidents.detector import Candidates, Detector, Lane
 from incidents.examine import Verdict, sweep
 from incidents.hours import HOUR_US, facts_of
@@ -120,7 +120,7 @@ class Sweeper:
     def lower(self, connection: Connection, now: datetime) -> bool:
         """Lower incidents whose evidence has supported only less for a while."""
         if self._intake.lower(connection, now):
-            intake.ring(connection)
+            timeline.ring(connection)
         return False
 
     def _source(self, connection: Connection, now: datetime) -> Stored:
@@ -135,7 +135,7 @@ class Sweeper:
                 continue
             kept = keep(connection, verdict, self.detectors, now)
             if self._intake.detections(connection, kept, now).anything:
-                intake.ring(connection)
+                timeline.ring(connection)
 
 
 def _us(at: datetime) -> int:

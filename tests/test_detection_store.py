@@ -325,6 +325,21 @@ def test_a_report_and_a_crash_are_one_case(chain: Chain) -> None:
     assert chain.rows("SELECT kind, level FROM incidents") == [("accident", 3)]
 
 
+def test_one_incident_stands_for_many_vehicles_at_one_place(chain: Chain) -> None:
+    start = now_s() - 100
+    for number in range(2):
+        chain.commit(telemetry(start, [60.0] * 5 + [0.0] * 3, f"v{number}"))
+    assert chain.rows("SELECT count(*) FROM incidents WHERE mass_incident_id IS NOT NULL") == [(0,)]
+    chain.commit(telemetry(start + 60, [60.0] * 5 + [0.0] * 3, "v2"))
+    [(first, *_), second, third] = chain.rows("SELECT incident_id, mass_incident_id, level FROM incidents ORDER BY 1")
+    assert (second[1], third[1]) == (first, first)
+    assert chain.rows("SELECT level, mass_incident_id FROM incidents ORDER BY incident_id LIMIT 1") == [(2, None)]
+    assert ("level_changed", first, 1) in chain.heard.told
+    # Far away it is another matter.
+    chain.commit(telemetry(start + 60, [60.0] * 5 + [0.0] * 3, "v3", lat_deg=32.0))
+    assert chain.rows("SELECT mass_incident_id FROM incidents ORDER BY incident_id DESC LIMIT 1") == [(None,)]
+
+
 def test_columns_of_the_packed_read_are_those_of_the_contract() -> None:
     """`readings_in` lists columns by hand, because a statement in a file is one that can be read and explained."""
     import re
