@@ -42,6 +42,7 @@ bench: $(VENV)/.installed-runtime
 		echo "$(BIN)/fleet bench ingest --broker mosquitto $(ARGS)"; $(BIN)/fleet bench ingest --broker mosquitto $(ARGS); \
 	else echo "mosquitto is not installed: not measured"; fi
 	$(BIN)/fleet bench live
+	$(BIN)/fleet bench detect
 
 lock: $(VENV)/.installed-dev
 	$(COMPILE) --output-file requirements/runtime.txt pyproject.toml

@@ -127,19 +127,23 @@ class Drained:
     peak_rss_mb: float
 
 
-def drain(running: Services, outgoing: list[Outgoing], samples: int) -> Drained:
-    """Let the worker make its sessions, stop it, publish, and measure how it takes the backlog."""
-    worker = start_worker(running)
+def drain(running: Services, outgoing: list[Outgoing], samples: float, module: str = "fleet_core.cli") -> Drained:
+    """Let the worker make its sessions, stop it, publish, and measure how it takes the backlog.
+
+    `samples` a message, on average; `module` starts the worker.
+    """
+    worker = start_worker(running, module)
     wait_until_connected(worker)
     stop(worker)
     publish_per_s = stream.publish(running.mqtt_url, outgoing)
 
-    worker = start_worker(running)
+    worker = start_worker(running, module)
     process = psutil.Process(worker.pid)
     deadline = time.monotonic() + _GIVE_UP_SECONDS
     first: tuple[float, float, float] | None = None
     done = peak = 0.0
-    while done < len(outgoing):
+    # A thousandth of a message is less than any row, and more than the error of adding fractions.
+    while done < len(outgoing) - 0.001:
         rows, cpu_s = _counted()
         done = rows / samples
         if first is None and done > 0:
@@ -194,10 +198,10 @@ def copy_rate(running: Services, readings: Readings, with_key: bool) -> float:
     return len(readings) / seconds
 
 
-def start_worker(running: Services) -> "subprocess.Popen[bytes]":
+def start_worker(running: Services, module: str = "fleet_core.cli") -> "subprocess.Popen[bytes]":
     """Start `fleet run ingest` with its health endpoint on a port of its own."""
     environment = running.environment(ingest_health_port=str(_HEALTH_PORT), broker_check="off")
-    return subprocess.Popen([sys.executable, "-m", "fleet_core.cli", "run", "ingest"], env=environment)
+    return subprocess.Popen([sys.executable, "-m", module, "run", "ingest"], env=environment)
 
 
 def stop(worker: "subprocess.Popen[bytes]") -> None:

@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, str]] = {
 BENCHES: Final[dict[str, str]] = {
     "ingest": "benchmarks.ingest:bench",
     "live": "benchmarks.live:bench",
+    "detect": "benchmarks.detect:bench",
 }
 
 
