@@ -26,6 +26,9 @@ URGENT_STREAMS: Final = (ALARM, BURST)
 ORDINARY_STREAMS: Final = (TELEMETRY, DIAGNOSTICS, STATUS, COMMAND_RESULT)
 INBOUND_STREAMS: Final = (*ORDINARY_STREAMS, *URGENT_STREAMS)
 
+# Vehicles whose id begins with this exist for drills: whatever concerns them is marked as one, everywhere.
+DRILL_PREFIX: Final = "drill-"
+
 _VEHICLE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _PARTITION = re.compile(r"[0-9a-f]{2}\Z")
 

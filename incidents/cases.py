@@ -118,6 +118,27 @@ class KindCount:
 
 
 @dataclass(frozen=True, slots=True)
+class DrillAnswer:
+    """How an incident of a drill was answered. Seconds from the event to `known_s`, from then on to the others."""
+
+    incident_id: int
+    vehicle_id: str
+    kind: str
+    level: int
+    status: str
+    occurred_at: datetime
+    detected_at: datetime
+    known_s: float
+    first_notice_s: float | None
+    acknowledged_s: float | None
+    closed_s: float | None
+    acknowledged_by: str | None
+    notices_sent: int
+    notices_failed: int
+    roles_called: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Narrow:
     """What a list is narrowed to; None does not narrow. `before` is the last row of the page before."""
 
@@ -183,6 +204,12 @@ def counts(connection: Connection, since: datetime, until: datetime, *, drill: b
     """The incident database by kind, most frequent first."""
     rows = connection.execute(_SQL["case_counts"], {"since": since, "until": until, "drill": drill})
     return [KindCount(*row) for row in rows]
+
+
+def drill_report(connection: Connection, since: datetime, until: datetime, limit: int) -> list[DrillAnswer]:
+    """How incidents of drills were answered, in order of time."""
+    rows = connection.execute(_SQL["drill_report"], {"since": since, "until": until, "limit": limit})
+    return [DrillAnswer(*row) for row in rows]
 
 
 def _all(connection: Connection, row: type[Row], name: str, parameters: dict[str, Any]) -> list[Row]:

@@ -68,6 +68,26 @@ WHERE drill = %(drill)s AND occurred_at >= %(since)s AND occurred_at < %(until)s
 GROUP BY kind, family
 ORDER BY count(*) DESC, kind
 
+-- name: drill_report
+-- How incidents of drills were answered: seconds from the event to each step; NULL where it has not come.
+SELECT i.incident_id, i.vehicle_id, i.kind, i.level, i.status, i.occurred_at, i.detected_at,
+       extract(epoch FROM i.detected_at - i.occurred_at)::float8,
+       extract(epoch FROM n.first_sent_at - i.detected_at)::float8,
+       extract(epoch FROM i.acknowledged_at - i.detected_at)::float8,
+       extract(epoch FROM i.closed_at - i.detected_at)::float8,
+       i.acknowledged_by, coalesce(n.sent, 0), coalesce(n.failed, 0), coalesce(s.roles, '{}')
+FROM incidents i
+LEFT JOIN LATERAL (
+    SELECT min(sent_at) AS first_sent_at, count(*) FILTER (WHERE state = 'sent') AS sent,
+           count(*) FILTER (WHERE state = 'failed') AS failed
+    FROM outbox WHERE outbox.incident_id = i.incident_id) n ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(DISTINCT role ORDER BY role) AS roles FROM escalation_steps
+    WHERE escalation_steps.incident_id = i.incident_id AND done_at IS NOT NULL) s ON true
+WHERE i.drill AND i.occurred_at >= %(since)s AND i.occurred_at < %(until)s
+ORDER BY i.occurred_at, i.incident_id
+LIMIT %(limit)s
+
 -- name: changed_cases
 -- Incidents changed by no transaction seen before, bounded; the count says how many there were in all.
 SELECT count(*) OVER (), incident_id, vehicle_id, family, kind, level, status, drill, occurred_at, detected_at,

@@ -4,11 +4,9 @@ A vehicle whose id begins with `drill-` is one of a drill. So whatever concerns 
 ever, without anybody having to start or end anything: its detections, incidents and notifications say so.
 """
 
-from typing import Final
-
-PREFIX: Final = "drill-"
+from fleet_core import topics
 
 
 def is_drill(vehicle_id: str) -> bool:
     """Whether a vehicle is there for a drill."""
-    return vehicle_id.startswith(PREFIX)
+    return vehicle_id.startswith(topics.DRILL_PREFIX)

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final
 import click
 import msgspec
 
-from fleet_core import clock, publications, settings
+from fleet_core import clock, publications, settings, topics
 from fleet_core.cli import Refusal
 from fleet_core.publications import Counted
 from simulators import broker_address, citypack, faults, pacing, scenario, town
@@ -65,6 +65,7 @@ def _list(context: click.Context, _parameter: click.Parameter, wanted: bool) -> 
 @click.option("--realtime", is_flag=True, help="The same as --speed 1.")
 @click.option("--city", type=click.Path(path_type=Path), help="City pack folder; without it the invented demo town.")
 @click.option("--id-prefix", help="Beginning of every vehicle id; without it each scenario's own.")
+@click.option("--drill", is_flag=True, help="Vehicles of a drill: whatever they cause is marked as one everywhere.")
 @click.option("--format", "format_name", type=click.Choice(publications.FORMATS), default="json", show_default=True)
 @click.option("--truth", type=click.Path(path_type=Path), help="JSON Lines of what the vehicles really did.")
 @click.option(
@@ -210,7 +211,7 @@ def _request(
         duration_s=duration_s,
         encode=publications.encoder(options["format_name"]),
         partitions=partitions,
-        id_prefix=options["id_prefix"] or item.id_prefix,
+        id_prefix=(topics.DRILL_PREFIX if options["drill"] else "") + (options["id_prefix"] or item.id_prefix),
         clock_offset_ms=spoiling.clock_offsets_ms(options["vehicles"], options["seed"]),
         messages=options["total"],
         samples_a_message=options["samples_per_message"],

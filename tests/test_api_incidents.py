@@ -102,6 +102,20 @@ def test_lists_narrow_and_page(client: httpx.Client) -> None:
     assert client.get("/api/incidents", params={"cursor": "nonsense"}).status_code == 422
 
 
+def test_a_drill_is_reported_with_its_response_times(client: httpx.Client) -> None:
+    client.post("/api/vehicles", json={"vehicle_id": "drill-front-00001"})
+    incident_id = report(client, vehicle_id="drill-front-00001")["incident_id"]
+    report(client)
+    client.post(f"/api/incidents/{incident_id}/acknowledge", json={"by": "wang"})
+    answered = client.get("/api/incidents/drills", params={"from": (NOW - timedelta(days=1)).isoformat()}).json()
+    [one] = answered["incidents"]
+    assert (one["incident_id"], one["acknowledged_by"], one["closed_s"]) == (incident_id, "wang", None)
+    assert one["known_s"] > 100 and one["acknowledged_s"] >= 0
+    assert [case["drill"] for case in client.get("/api/incidents", params={"drill": True}).json()["incidents"]] == [
+        True
+    ]
+
+
 def test_a_stale_revision_and_an_unknown_incident_are_told(client: httpx.Client) -> None:
     incident_id = report(client)["incident_id"]
     answer = client.post(f"/api/incidents/{incident_id}/acknowledge", json={"by": "wang", "revision": 999})

@@ -148,6 +148,32 @@ class Counts(BaseModel):
     kinds: list[KindCountOut]
 
 
+class DrillAnswerOut(BaseModel):
+    """How an incident of a drill was answered."""
+
+    incident_id: int
+    vehicle_id: str
+    kind: str
+    level: int
+    status: Status
+    occurred_at: Utc
+    detected_at: Utc
+    known_s: float = Field(description="From the event to the moment it was known.")
+    first_notice_s: float | None = Field(description="From then on to the first notice sent.")
+    acknowledged_s: float | None
+    closed_s: float | None
+    acknowledged_by: str | None
+    notices_sent: int
+    notices_failed: int
+    roles_called: list[str]
+
+
+class DrillReport(BaseModel):
+    """In order of time."""
+
+    incidents: list[DrillAnswerOut]
+
+
 def reasons_out(reasons: list[dict[str, Any]]) -> list[ReasonOut]:
     """Stored reasons with their words."""
     found = [Reason(item["code"], item.get("values", {})) for item in reasons]
@@ -222,6 +248,18 @@ def count_incidents(
     if not since < end <= since + _MAX_COUNTED:
         raise Problem(422, "to: the end of the span must come after its begin, at most ten years.", "to")
     return Counts(kinds=[KindCountOut(**asdict(item)) for item in cases.counts(connection, since, end, drill=drill)])
+
+
+@router.get("/drills", summary="How drills were answered")
+def report_drills(
+    connection: Transaction,
+    since: Annotated[Zoned, Query(alias="from", description="Happened at or after.")],
+    until: Annotated[Zoned | None, Query(alias="to", description="Happened before; now when absent.")] = None,
+    limit: Limit = 500,
+) -> DrillReport:
+    """Response times of drills: when it was known, when the first notice left, when somebody acknowledged."""
+    found = cases.drill_report(connection, since, until or clock.now(), limit)
+    return DrillReport(incidents=[DrillAnswerOut(**asdict(one)) for one in found])
 
 
 @router.get("/{incident_id}", summary="Read an incident", responses=documented(404))
