@@ -12,10 +12,9 @@ import numpy as np
 
 from incidents.window import Bools, Ints, S, Window
 
-# Numbers further apart than this in neighbouring readings do not count readings: 16 boots, or a hash.
-_COUNTS_WITHIN: Final = 1 << 36
-# Share of neighbours that may be further apart in the numbers of a device that counts: a long stay in the workshop.
-_ODD_SHARE: Final = 0.02
+# A counter of boots stays below 2^24; a hash does once in 256. Judgement.
+_COUNTER_BELOW: Final = 1 << 56
+_COUNTERS_SHARE: Final = 0.98
 # What was taken later also arrived later, by no less than networks shuffle messages (docs/guide/simulation.md: 15 s).
 _SHUFFLED_US: Final = 30 * S
 
@@ -30,12 +29,15 @@ class SetBack:
     rebooted: bool
 
 
+def counted(seq: Ints) -> Bools:
+    """Which numbers come from a counter, and not from a hash."""
+    mask: Bools = (seq >= 0) & (seq < _COUNTER_BELOW)
+    return mask
+
+
 def counts(seq: Ints) -> bool:
-    """Whether the numbers of neighbouring readings come from a counter."""
-    if len(seq) < 2:
-        return False
-    odd = np.abs(np.diff(seq)) >= _COUNTS_WITHIN
-    return bool(odd.mean() <= _ODD_SHARE)
+    """Whether the numbers of readings come from a counter."""
+    return bool(len(seq) and counted(seq).mean() >= _COUNTERS_SHARE)
 
 
 def set_back(window: Window) -> SetBack | None:

@@ -1,0 +1,131 @@
+"""Times in which a receiver had no fix although the device went on telling, and how they began. Pure maths.
+
+A tunnel takes the sky away at once; a jammer drowns it within seconds to half a minute, while the satellites become
+fewer and their geometry worse (reference of detection, section A4).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from incidents.detectors import _powered, _track
+from incidents.window import Bools, Floats, Ints, S, Window
+
+# Shorter ones are bridges and trees.
+LEAST_US: Final = 10 * S
+# Motion must be shown for so much of it, and in so many readings. Judgement.
+_MOVES_S: Final = 5.0
+_ODOMETER_KM: Final = 0.05
+# Where the sky is looked at: this long before the loss, the fade itself excluded for what it is compared with.
+SKY_US: Final = 90 * S
+_FADE_US: Final = 35 * S
+_SHORTEST_FADE_US: Final = 4 * S
+_LEAST_SAMPLES: Final = 3
+# Columns that these functions look at.
+COLUMNS: Final = _track.FIX_COLUMNS | _powered.ENGINE_COLUMNS | _powered.MOTION_COLUMNS | {"speed_kmh", "odometer_km"}
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Readings without a fix.
+
+    last_fix  row of the fix before, None when it is not seen
+    rows      rows without a fix
+    next_fix  row of the fix after, None while there is none
+    """
+
+    last_fix: int | None
+    rows: Ints
+    next_fix: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fade:
+    """How the sky went away before a loss: from `from_us` on, satellites and HDOP then and at the end."""
+
+    from_us: int
+    satellites: tuple[float, float] | None
+    hdop: tuple[float, float] | None
+
+
+def losses(window: Window) -> list[Loss]:
+    """Losses of at least LEAST_US in the window, in order of time."""
+    fix = window.fix_mask()
+    with np.errstate(invalid="ignore"):
+        fix &= ~(window.number("satellites") < _track.LEAST_SATELLITES)
+    without = np.flatnonzero(~fix)
+    found = []
+    for rows in np.split(without, np.flatnonzero(np.diff(without) > 1) + 1):
+        if len(rows) < _LEAST_SAMPLES:
+            continue
+        first, last = int(rows[0]), int(rows[-1])
+        if window.device_time_us[last] - window.device_time_us[first] < LEAST_US - S:
+            continue
+        found.append(Loss(first - 1 if first else None, rows, last + 1 if last + 1 < len(window) else None))
+    return found
+
+
+def moving_since(window: Window, loss: Loss) -> int | None:
+    """The row of a loss by which the vehicle had moved for a while, by anything but its fixes; None when it did not."""
+    rows = loss.rows[window.flag("ignition")[loss.rows] != 0]
+    if len(rows) < _LEAST_SAMPLES:
+        return None
+    times = window.device_time_us[rows]
+    ready = times - times[0] >= LEAST_US - S
+    wheels = window.number("obd_speed_kmh")[rows]
+    if np.isfinite(wheels).any():
+        turning = np.nan_to_num(wheels) >= _powered.WHEELS_KMH
+        step_s = np.minimum(np.append(0.0, np.diff(times) / S), 10.0)
+        return _first(rows, ready & (np.cumsum(step_s * turning) >= _MOVES_S))
+    odometer = window.number("odometer_km")[rows]
+    if np.isfinite(odometer).any():
+        begin = odometer[np.isfinite(odometer)][0]
+        with np.errstate(invalid="ignore"):
+            return _first(rows, ready & (odometer - begin >= _ODOMETER_KM))
+    for number in np.flatnonzero(ready).tolist():
+        if _powered.shakes(window, rows[: number + 1]):
+            return int(rows[number])
+    return None
+
+
+def fade(window: Window, loss: Loss) -> Fade | None:
+    """How the sky went away before a loss; None when it did so at once, or nobody knows."""
+    if loss.last_fix is None:
+        return None
+    times = window.device_time_us
+    end_us = int(times[loss.last_fix])
+    low = int(np.searchsorted(times, end_us - SKY_US))
+    rows = np.arange(low, loss.last_fix + 1)
+    satellites = _fallen(times[rows], window.number("satellites")[rows], end_us)
+    # Worse geometry is a greater HDOP: what falls is its inverse.
+    with np.errstate(divide="ignore"):
+        geometry = _fallen(times[rows], 1.0 / window.number("hdop")[rows], end_us)
+    seen = [one for one in (satellites, geometry) if one is not None]
+    if not seen or not all(_SHORTEST_FADE_US <= end_us - since <= _FADE_US for since, _, _ in seen):
+        return None
+    return Fade(
+        min(since for since, _, _ in seen),
+        None if satellites is None else (satellites[1], satellites[2]),
+        None if geometry is None else (1.0 / geometry[1], 1.0 / geometry[2]),
+    )
+
+
+def _fallen(times: Ints, values: Floats, end_us: int) -> tuple[int, float, float] | None:
+    """Since when values have been falling towards the end, from what and to what; None when they are not told."""
+    known = np.isfinite(values)
+    times, values = times[known], values[known]
+    before = times < end_us - _FADE_US
+    if before.sum() < _LEAST_SAMPLES or len(values) - before.sum() < _LEAST_SAMPLES:
+        return None
+    usual = float(np.median(values[before]))
+    final = float(np.median(values[-2:]))
+    # Since it was last about as usual.
+    sound = np.flatnonzero(values >= usual - 0.15 * (usual - final))
+    since_us = int(times[sound[-1]]) if len(sound) else int(times[0])
+    return since_us, usual, final
+
+
+def _first(rows: Ints, mask: Bools) -> int | None:
+    at = np.flatnonzero(mask)
+    return int(rows[at[0]]) if len(at) else None
