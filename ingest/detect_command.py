@@ -91,10 +91,11 @@ def _logged(configured: Settings, since: str | None, until: str | None, vehicles
     configured.require("database_url")
     if since is None or until is None:
         raise Refusal("--log needs --since and --until: which messages are to be judged?")
+    begin, end = _instant("--since", since), _instant("--until", until)
     with db.connect(configured.database_url, "what-if") as connection:
         return [
             Recorded(message.topic, message.payload, message.received_us)
-            for message in queries.logged_messages(connection, _instant("--since", since), _instant("--until", until))
+            for message in queries.logged_messages(connection, begin, end)
             if not vehicles or any(f"/{vehicle}/" in message.topic for vehicle in vehicles)
         ]
 
