@@ -1,0 +1,79 @@
+"""A feed that comes late: readings of a vehicle in use arrive minutes after their time, for a while.
+
+A network that was away, or a clock that is behind; which, a person can tell from how the delay goes. What a parked
+device saves up and sends once an hour is not late.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from incidents.detector import Candidates, Finding, Lane, Reason
+from incidents.detectors import _track
+from incidents.rows import Rows
+from incidents.window import Bools, Event, S, Window
+
+# Later than any ordinary gap of coverage (15 to 120 s about every 90 minutes: docs/guide/simulation.md). Judgement.
+_LATE_US: Final = 300 * S
+# A reading or two may have been sent again. Judgement.
+_LASTS_US: Final = 30 * S
+_LEAST_READINGS: Final = 3
+# Late readings no further apart belong together. Judgement.
+_APART_US: Final = 120 * S
+
+
+@dataclass(frozen=True)
+class FeedLate:
+    """See the module."""
+
+    name: str = "feed_late"
+    version: int = 1
+    purpose: str = "readings of a vehicle in use arrive minutes late"
+    kinds: tuple[str, ...] = ("feed_late",)
+    lane: Lane = Lane.STREAM
+    before_s: float = 150.0
+    after_s: float = 150.0
+    episode_gap_s: float = 600.0
+    stale_after_s: float = 24 * 3_600.0
+    columns: frozenset[str] = frozenset({"ignition", "buffered"})
+    streams: frozenset[str] = frozenset()
+    every_s: float = 0.0
+    candidates: Candidates | None = None
+
+    def wants(self, rows: Rows) -> Bools:
+        """Every late reading of a vehicle that may be in use."""
+        late = rows.readings.received_us - rows.readings.device_time_us > _LATE_US
+        if not late.any():
+            return rows.none
+        mask: Bools = late & (rows.flag("ignition") != 0)
+        return mask
+
+    def wants_event(self, event: Event) -> bool:
+        """None."""
+        return False
+
+    def examine(self, window: Window) -> list[Finding]:
+        """One finding for each run of late readings."""
+        delay_us = window.received_us - window.device_time_us
+        found = []
+        for rows in _track.groups(
+            (delay_us > _LATE_US) & (window.flag("ignition") != 0), window.device_time_us, _APART_US
+        ):
+            start_us, end_us = int(window.device_time_us[rows[0]]), int(window.device_time_us[rows[-1]])
+            if len(rows) < _LEAST_READINGS or end_us - start_us < _LASTS_US:
+                continue
+            first_s = round(float(delay_us[rows[0]]) / S, 1)
+            kept = window.flag("buffered")[rows[0]]
+            values = {
+                "max_delay_s": round(float(delay_us[rows].max()) / S, 1),
+                "min_delay_s": round(float(delay_us[rows].min()) / S, 1),
+                "buffered": None if kept < 0 else bool(kept),
+                "duration_s": round((end_us - start_us) / S, 1),
+            }
+            code = "feed_late_kept_by_device" if kept == 1 else "feed_late"
+            found.append(
+                Finding("feed_late", 1, 0.9, start_us, start_us, end_us, values, (Reason(code, {"delay_s": first_s}),))
+            )
+        return found
+
+
+DETECTOR = FeedLate()
