@@ -3,13 +3,14 @@
 Pure but for the source it reads from. Used by the judge of the stream and by the sweeps of the worker.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from incidents.detector import Detector, Finding
-from incidents.reconcile import Change, Judged, reconcile
+from incidents.reconcile import Change, ChangeKind, Judged, reconcile
 from incidents.source import Detection, Source, Span
 from incidents.window import S, Window
 
@@ -163,23 +164,42 @@ def _windows(source: Source, tasks: Sequence[_Task]) -> list[tuple[_Task, Window
 
 
 def _changes(source: Source, done: Sequence[tuple[_Task, list[Finding]]]) -> list[Change]:
-    """What findings change of what was kept before."""
+    """What findings change of what was kept before, and of what an earlier task has just found."""
     if not done:
         return []
-    kept: dict[tuple[str, str], list[Detection]] = defaultdict(list)
+    kept: dict[tuple[str, str], dict[int, Detection]] = defaultdict(dict)
     for detection in source.detections(_cover([task.near for task, _ in done])):
-        kept[detection.vehicle_id, detection.detector].append(detection)
-    changes: list[Change] = []
+        assert detection.detection_id is not None
+        kept[detection.vehicle_id, detection.detector][detection.detection_id] = detection
+    changes: dict[int, Change] = {}
+    # What is found here has no id yet: until it is kept it goes under a negative one.
+    unkept = itertools.count(-1, -1)
     for task, findings in done:
+        mine = kept[task.vehicle_id, task.name]
         _, from_us, until_us = task.near
         touched = [
             detection
-            for detection in kept[task.vehicle_id, task.detector.name]
+            for detection in mine.values()
             if detection.finding.start_us <= until_us and detection.finding.end_us >= from_us
         ]
         judged = Judged(task.from_us, task.until_us, task.seen.from_us, task.seen.until_us)
-        changes += reconcile(task.detector, task.vehicle_id, touched, findings, judged)
-    return changes
+        for change in reconcile(task.detector, task.vehicle_id, touched, findings, judged):
+            detection = change.detection
+            if change.kind is ChangeKind.FOUND:
+                detection = replace(detection, detection_id=next(unkept))
+            number = detection.detection_id
+            assert number is not None
+            if change.kind is ChangeKind.WITHDRAWN:
+                mine.pop(number, None)
+            else:
+                mine[number] = detection
+            if number > 0:
+                changes[number] = change
+            elif change.kind is ChangeKind.WITHDRAWN:
+                changes.pop(number, None)
+            else:
+                changes[number] = Change(ChangeKind.FOUND, replace(detection, detection_id=None))
+    return list(changes.values())
 
 
 def _cover(spans: Sequence[Span]) -> list[Span]:

@@ -100,7 +100,7 @@ def reconcile(
                 changes.append(Change(ChangeKind.FOUND, new))
             continue
         matched.update(near)
-        stays = min((kept[number] for number in near), key=lambda item: (item.finding.start_us, item.detection_id or 0))
+        stays = min((kept[number] for number in near), key=_seniority)
         told = finding
         for number in near:
             if not _seen_whole(kept[number].finding, judged):
@@ -122,6 +122,12 @@ def reconcile(
     return changes
 
 
+def _seniority(detection: Detection) -> tuple[bool, int, int]:
+    """Which of several that become one stays: one that was kept before (a positive id), then the earliest."""
+    number = detection.detection_id or 0
+    return number < 0, detection.finding.start_us, number
+
+
 def _same_episode(one: Finding, other: Finding, gap_us: int) -> bool:
     return (
         (one.kind, one.subject) == (other.kind, other.subject)
@@ -131,4 +137,5 @@ def _same_episode(one: Finding, other: Finding, gap_us: int) -> bool:
 
 
 def _seen_whole(finding: Finding, judged: Judged) -> bool:
-    return judged.seen_from_us <= finding.start_us and finding.end_us <= judged.seen_until_us
+    # Not merely seen: near the ends of what was seen a detector cannot tell, and what it leaves out there still stands.
+    return judged.from_us <= finding.start_us and finding.end_us <= judged.until_us

@@ -105,6 +105,22 @@ def test_an_event_before_and_after_its_readings_gives_the_same(seed: int) -> Non
     assert told(memory) == told(whole)
 
 
+def test_findings_of_one_batch_within_the_gap_are_one_episode() -> None:
+    """Two events further apart than a window shows, and closer than the gap: in one batch or in two."""
+
+    detectors = {"knock": Knock(episode_gap_s=100.0)}
+    events = [
+        ("v1", Event(topics.ALARM, (START_S + at) * S, (START_S + at) * S, at, "crash", {"kind": "crash"}))
+        for at in (0, 90, 180, 400)
+    ]
+    for parts in ([events], [[event] for event in events], [events[1:], events[:1]]):
+        memory, judge = Memory(), Judge(detectors)
+        for part in parts:
+            memory.keep(judge.judge(memory, memory.add(Readings.empty(), part), part).changes)
+        spans = [(one.finding.start_us // S - START_S, one.finding.end_us // S - START_S) for one in memory.standing]
+        assert spans == [(0, 180), (400, 400)]
+
+
 def test_what_later_readings_refute_is_withdrawn() -> None:
     # A fall of 50 km/h between neighbours, until the reading in between arrives.
     times = [START_S, START_S + 0.5, START_S + 1.0, START_S + 2.0]

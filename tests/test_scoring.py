@@ -101,11 +101,12 @@ def test_the_page_is_written_between_its_marks(tmp_path: Any) -> None:
     docs = tmp_path / "docs"
     (docs / "images").mkdir(parents=True)
     page = docs / "detection.md"
-    page.write_text(f"before\n{document._BEGIN}\nold\n{document._END}\nafter\n")
+    marks = "\n".join(document._DETECTORS)
+    page.write_text(f"before\n{marks}\n{document._BEGIN}\nstale words\n{document._END}\nafter\n")
     score = tally.tally(runs(), {})
     document.write(score, docs)
     text = page.read_text()
-    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "stale words" not in text
     assert "| crash | 2 | 1 | 0.500 |" in text
     assert (docs / "images" / "crash-pulses.svg").read_text().count("<polyline") == 6
     assert "crash" in pictures.recall_and_precision(score)

@@ -6,9 +6,12 @@ from typing import Final
 
 from benchmarks.scoring import pictures
 from benchmarks.scoring.tally import Score
+from incidents import detector
+from incidents.detector import Lane
 
 _BEGIN: Final = "<!-- score begins: written by fleet score --write docs -->"
 _END: Final = "<!-- score ends -->"
+_DETECTORS: Final = ("<!-- detectors begin: written by fleet score --write docs -->", "<!-- detectors end -->")
 
 
 def as_text(score: Score) -> str:
@@ -20,13 +23,25 @@ def write(score: Score, docs: Path) -> None:
     """Put the table into `docs/detection.md` and the pictures into `docs/images`."""
     page = docs / "detection.md"
     text = page.read_text(encoding="utf-8")
-    before, rest = text.split(_BEGIN, maxsplit=1)
-    after = rest.split(_END, maxsplit=1)[1]
-    told = "\n".join(_lines(score, markdown=True))
-    page.write_text(f"{before}{_BEGIN}\n\n{told}\n\n{_END}{after}", encoding="utf-8")
+    text = _between(text, _BEGIN, _END, "\n".join(_lines(score, markdown=True)))
+    page.write_text(_between(text, *_DETECTORS, detectors_table()), encoding="utf-8")
     images = docs / "images"
     (images / "detection-recall-precision.svg").write_text(pictures.recall_and_precision(score), encoding="utf-8")
     (images / "crash-pulses.svg").write_text(pictures.pulses(), encoding="utf-8")
+
+
+def detectors_table() -> str:
+    """Every detector of this release, as Markdown."""
+    rows = [
+        [one.name, str(one.version), ", ".join(one.kinds), "sweep" if one.lane is Lane.SWEEP else "stream", one.purpose]
+        for one in detector.detectors().values()
+    ]
+    return "\n".join(_table(["detector", "version", "kinds", "runs in the", "finds"], rows, markdown=True))
+
+
+def _between(text: str, begin: str, end: str, told: str) -> str:
+    before, rest = text.split(begin, maxsplit=1)
+    return f"{before}{begin}\n\n{told}\n\n{end}{rest.split(end, maxsplit=1)[1]}"
 
 
 def _lines(score: Score, *, markdown: bool) -> Iterable[str]:
