@@ -38,15 +38,20 @@ def of_step(facts: Facts, number: int, due: Due, done: Done, scene: Scene) -> li
             subject=_subject(facts, scene, call.person.language),
             body=_body(facts, due, done, call, scene),
             facts=_facts(facts, due, done, call, scene),
-            # With the time it was first known: in a database made anew the numbers begin again.
-            idempotency_key=outbox.key_of(
-                *("incident", facts.incident_id, facts.incident.detected_at.isoformat(), number),
-                *(due.purpose, due.step, due.repeat, call.person.person_id, call.channel.kind, call.channel.url),
-            ),
+            idempotency_key=_key(facts, number, due, call),
             drill=facts.drill,
         )
         for call in done.calls
     ]
+
+
+def _key(facts: Facts, number: int, due: Due, call: Call) -> str:
+    # Who is told of one thing in several roles is told once; each call is a notice of its own.
+    step = (due.step, due.repeat) if due.purpose == CALL else ()
+    # With the time it was first known: in a database made anew the numbers begin again.
+    incident = (facts.incident_id, facts.incident.detected_at.isoformat())
+    to = (call.person.person_id, call.channel.kind, call.channel.url)
+    return outbox.key_of("incident", *incident, number, due.purpose, *step, *to)
 
 
 @dataclass(frozen=True, slots=True)

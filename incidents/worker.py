@@ -4,6 +4,7 @@ Each job runs in a thread and on a connection of its own, so that a slow one hol
 Several workers may run beside each other: what one has locked, the others pass over.
 """
 
+import contextlib
 import logging
 import os
 import random
@@ -32,7 +33,7 @@ log = logging.getLogger("fleet.incidents")
 _AT_MOST: Final = 200
 # An incident whose response cannot be worked on is left aside this long, so that the others are not held up by it.
 _POSTPONE_S: Final = 60.0
-# A job that runs more often than this need not write its heartbeat each time.
+# A heartbeat is written no more often than this.
 _BEAT_EVERY_S: Final = 5.0
 _RETRY_S: Final = 2.0
 _FAILED_RETRY_S: Final = 10.0
@@ -67,11 +68,18 @@ Run = Callable[[Connection, Context], bool]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something that is done again and again, every `every_s` seconds."""
+    """Something that is done again and again, every `every_s` seconds.
+
+    frozen_after_s  the database undoes a transaction in which the job has said nothing for this long: ingest waits for
+                    the incidents and vehicles it holds
+    end             what is done when the worker is told to stop, within its few seconds
+    """
 
     name: str
     every_s: float
     run: Run
+    frozen_after_s: float = 60.0
+    end: Run | None = None
 
 
 def _escalate(connection: Connection, context: Context) -> bool:
@@ -103,7 +111,12 @@ def _send(connection: Connection, context: Context) -> bool:
         connection.commit()
         for item in claimed:
             sender.start(item)
-    context.unsettled += sender.finished(wait_s=0.5)
+    return _settle(connection, context)
+
+
+def _settle(connection: Connection, context: Context) -> bool:
+    """Write down how sending went. True while something is still being sent."""
+    context.unsettled += context.sender.finished(wait_s=0.5)
     while context.unsettled:
         item, attempt = context.unsettled[0]
         outbox.settle(connection, item, attempt, clock.now(), random.random())
@@ -112,7 +125,15 @@ def _send(connection: Connection, context: Context) -> bool:
         if attempt.error is not None:
             log.warning("notice %d to %s, attempt %d: %s", item.outbox_id, item.notice.person_id, item.attempts,
                         attempt.error)  # fmt: skip
-    return sender.under_way > 0
+    return context.sender.under_way > 0
+
+
+def _settle_the_last(connection: Connection, context: Context) -> bool:
+    """What is being sent when the worker stops would be sent again after its lease: wait for it, but not for ever."""
+    until = time.monotonic() + _STOP_WITHIN_S - 1.0
+    while _settle(connection, context) and time.monotonic() < until:
+        pass
+    return False
 
 
 def _remind(connection: Connection, context: Context) -> bool:
@@ -186,9 +207,9 @@ def _lower(connection: Connection, context: Context) -> bool:
 
 
 JOBS: Final[tuple[Job, ...]] = (
-    Job("escalation", 1.0, _escalate),
-    Job("notices", 1.0, _send),
-    Job("reminders", 30.0, _remind),
+    Job("escalation", 1.0, _escalate, frozen_after_s=10.0),
+    Job("notices", 1.0, _send, frozen_after_s=10.0, end=_settle_the_last),
+    Job("reminders", 30.0, _remind, frozen_after_s=10.0),
     Job("rota", 3600.0, _look_for_holes),
     Job("hours", 60.0, _compute_hours),
     Job("sweeps", 10.0, _sweep),
@@ -228,7 +249,7 @@ def _keep(job: Job, context: Context) -> None:
                 connection = _connect(job, context.settings)
                 away = _say_if_back(job, away)
             more = job.run(connection, context)
-            if time.monotonic() - beaten_at_s >= min(job.every_s, _BEAT_EVERY_S):
+            if time.monotonic() - beaten_at_s >= _BEAT_EVERY_S:
                 watchdog.beat(connection, job.name, job.every_s, clock.now(), _myself())
                 beaten_at_s = time.monotonic()
             connection.commit()
@@ -245,12 +266,15 @@ def _keep(job: Job, context: Context) -> None:
             _leave(connection)
             connection = None
             wait_s = _FAILED_RETRY_S
+    if connection is not None and job.end is not None:
+        with contextlib.suppress(psycopg.Error):  # the lease says what becomes of it
+            job.end(connection, context)
+            connection.commit()
     _leave(connection)
 
 
 def _connect(job: Job, settings: Settings) -> Connection:
-    # A worker that stands still in the middle of a transaction must not hold an incident for ever: ingest waits for it.
-    options = f"-c idle_in_transaction_session_timeout={settings.lease_seconds * 1000}"
+    options = f"-c idle_in_transaction_session_timeout={round(job.frozen_after_s * 1000)}"
     return db.connect(settings.database_url, f"incidents-{job.name}", options=options)
 
 

@@ -20,7 +20,8 @@ class Received:
 
 @dataclass
 class Sink:
-    """`mood` decides the next answers: ok, error, hang_up, swallow (takes it, then hangs up), slow, drip, redirect."""
+    """`mood` decides the next answers: ok, error, hang_up, swallow (takes it, then hangs up), slow, late (takes
+    it after `slow_s`), drip, redirect."""
 
     mood: str = "ok"
     slow_s: float = 30.0
@@ -84,7 +85,7 @@ class Sink:
             self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             body = request.rfile.read(int(request.headers["Content-Length"]))
-            taken = mood in ("ok", "swallow")
+            taken = mood in ("ok", "swallow", "late")
             with self._lock:
                 self.received.append(
                     Received(
@@ -114,8 +115,10 @@ class Sink:
             request.send_header("Content-Length", "0")
             request.end_headers()
         else:
-            said = b"ok" if mood == "ok" else b"try later\x07"
-            request.send_response(200 if mood == "ok" else 500)
+            if mood == "late":
+                self._end.wait(self.slow_s)
+            said = b"try later\x07" if mood == "error" else b"ok"
+            request.send_response(500 if mood == "error" else 200)
             request.send_header("Content-Length", str(len(said)))
             request.end_headers()
             request.wfile.write(said)
