@@ -23,6 +23,7 @@ from fleet_api.live_source import SQL
 from fleet_api.live_state import FleetState, Sent
 from fleet_api.live_wire import LiveWire
 from fleet_core import clock
+from incidents import cases
 
 log = logging.getLogger("fleet.api.live")
 
@@ -212,7 +213,7 @@ class LiveHub:
             rows: list[tuple[Any, ...]] = []
             if seen is not None and not live_source.went_back(seen, current):
                 parameters = {"seen": seen, "limit": live_source.MAX_INCIDENTS}
-                rows = await (await reader.execute(live_source.CHANGED_INCIDENTS, parameters)).fetchall()
+                rows = await (await reader.execute(cases.CHANGED_CASES, parameters)).fetchall()
         self._seen_incidents = current
         for message in live_source.incident_messages(rows):
             self._tell(message)

@@ -11,7 +11,6 @@ from fleet_api.times import rfc3339
 from fleet_core import sql
 
 SQL: Final = sql.load("fleet_api", "live_reads.sql")
-CHANGED_INCIDENTS: Final = sql.load("incidents", "cases.sql")["changed_cases"]
 
 # Alarms of one read that are pushed; of more, the newest are, and clients are told how many were not.
 MAX_ALARMS: Final = 200

@@ -11,6 +11,9 @@ from fleet_core.db import Connection
 
 _SQL: Final = sql.load("incidents", "cases.sql")
 
+# For the live feed, which reads by itself: incidents that no earlier read could see.
+CHANGED_CASES: Final = _SQL["changed_cases"]
+
 Row = TypeVar("Row")
 
 

@@ -131,7 +131,7 @@ FROM incidents i
 WHERE i.family = %(family)s AND i.drill = %(drill)s AND i.status IN ('open', 'acknowledged')
   AND i.occurred_at BETWEEN %(at)s::timestamptz - make_interval(secs => %(within_s)s)
                         AND %(at)s::timestamptz + make_interval(secs => %(within_s)s)
-  AND i.lat_deg BETWEEN %(lat_deg)s - %(box_deg)s AND %(lat_deg)s + %(box_deg)s
+  AND i.lat_deg BETWEEN %(lat_deg)s::float8 - %(box_deg)s::float8 AND %(lat_deg)s::float8 + %(box_deg)s::float8
   AND i.lon_deg IS NOT NULL
 ORDER BY i.incident_id
 LIMIT 1000

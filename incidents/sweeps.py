@@ -38,6 +38,13 @@ _AT_ONCE: Final = 50
 # How far back the first look of a detector goes.
 _FIRST_LOOK: Final = timedelta(hours=1)
 
+_CANDIDATES: Final = {
+    Candidates.ACTIVE: "candidates_active",
+    Candidates.MOVING: "candidates_moving",
+    Candidates.LONG_MOVING: "candidates_long_moving",
+    Candidates.SILENT: "candidates_silent",
+    Candidates.HOURLY: "candidates_hourly",
+}
 _ALL_COLUMNS: Final = frozenset(column.name for column in COLUMNS if column.kind is not Kind.TEXT)
 
 
@@ -81,8 +88,8 @@ class Sweeper:
         if row is not None and (now - since).total_seconds() < detector.every_s:
             return False
         assert detector.candidates is not None
-        block = f"candidates_{detector.candidates.value}"
-        vehicle_ids = [found[0] for found in connection.execute(_SQL[block], {"since": since, "now": now})]
+        block = _SQL[_CANDIDATES[detector.candidates]]
+        vehicle_ids = [found[0] for found in connection.execute(block, {"since": since, "now": now})]
         now_us = _us(now)
         begin_us = min(_us(since), now_us - round(detector.every_s * S))
         if detector.candidates is Candidates.HOURLY:
