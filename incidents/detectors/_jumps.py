@@ -1,0 +1,224 @@
+"""Changes of speed that no driver makes: what readings once a second show of a crash, where there is no burst.
+
+One reading a second cannot tell 0.9 g of braking from a crash of 30 km/h. What is beyond braking is believed if
+nothing speaks against it; what a good brake could do needs something beside it that brakes do not do. Faults of the
+receiver look alike, so every witness is heard: the vehicle's own speed, positions, accelerations, what comes next.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from incidents.detectors._around import STANDS_KMH, believed_speed_kmh
+from incidents.detectors._burst import G_MPS2
+from incidents.detectors._track import apart_m
+from incidents.rows import Rows
+from incidents.window import Bools, Floats, Ints, S, Window
+
+COLUMNS: Final = frozenset(
+    {
+        "speed_kmh", "obd_speed_kmh", "fix_valid", "lat_deg", "lon_deg", "ignition", "accel_gravity",
+        "accel_x_mps2", "accel_y_mps2", "accel_z_mps2", "gyro_x_dps", "gyro_y_dps", "gyro_z_dps",
+    }
+)  # fmt: skip
+
+_KMH_S_PER_G: Final = G_MPS2 * 3.6
+# Detection-science B2: a loss of 25 km/h or more in a second, beyond braking physics.
+LEAST_KMH: Final = 25.0
+# The hardest stops on dry asphalt reach 0.95 g (reference A3) to 1.0 g; the receiver's noise of 1 to 2 km/h beside it.
+BEYOND_BRAKES_G: Final = 1.1
+_BRAKES_G: Final = 0.95
+# A loss of 25 km/h in a second.
+_SUSPECT_G: Final = LEAST_KMH / _KMH_S_PER_G
+# Changes are taken over a second; a pause longer than the other says nothing. At higher rates steps of half a second
+# and less are looked at when they are steep.
+_OVER_S: Final = (0.8, 2.5)
+_STEEP_G: Final = 1.5
+_STEEP_KMH: Final = 6.0
+# What brakes do not do (judgement): spin the vehicle, shake it beyond 1.5 g, stop the engine within seconds.
+_SPINS_DPS: Final = 60.0
+_SHAKEN_MPS2: Final = 1.5 * G_MPS2
+_ENGINE_DIES_S: Final = 5.0
+# A witness agrees when it shows this share of the change, and denies it when it shows less than the other.
+_AGREES: Final = 0.6
+_DENIES: Final = 0.3
+# Speed that is back within so long was never gone, if it came back faster than engines do it.
+_BACK_WITHIN_S: Final = 12.0
+_ENGINES_G: Final = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A change of speed between two readings, `lost_kmh` negative where speed was gained.
+
+    confirmed  a second source of speed or an accelerometer saw it too, or the readings after it go on from there
+    """
+
+    from_us: int
+    at_us: int
+    from_kmh: float
+    to_kmh: float
+    confirmed: bool
+    spins: bool
+    engine_died: bool
+
+    @property
+    def lost_kmh(self) -> float:
+        """Speed that was lost."""
+        return self.from_kmh - self.to_kmh
+
+    @property
+    def step_s(self) -> float:
+        """Time between the two readings."""
+        return (self.at_us - self.from_us) / S
+
+    @property
+    def beyond_kmh(self) -> float:
+        """What is left of the change when the hardest braking of the whole time is taken off."""
+        return max(0.0, abs(self.lost_kmh) - _BRAKES_G * _KMH_S_PER_G * self.step_s)
+
+
+def wanted(rows: Rows) -> Bools:
+    """Readings at which speed jumped, or the engine was stopped (which may bear out a jump before it)."""
+    mask = rows.none
+    step_s = rows.step_s()
+    for name in ("speed_kmh", "obd_speed_kmh"):
+        if rows.has(name):
+            # Where readings without a speed lie between, the newest that has one counts.
+            before = rows.before(name)
+            if name == "obd_speed_kmh" or _interleaved(rows, before):
+                before = rows.carried(name)
+            with np.errstate(invalid="ignore"):
+                change = np.abs(before - rows.number(name))
+                suspect = change >= _STEEP_KMH
+                if suspect.any():
+                    per_s = change / np.minimum(step_s, _OVER_S[1])
+                    slow = (change >= LEAST_KMH) & (per_s >= _SUSPECT_G * _KMH_S_PER_G)
+                    mask |= slow | (suspect & (per_s >= _STEEP_G * _KMH_S_PER_G) & (step_s < _OVER_S[0]))
+    if rows.has("ignition"):
+        ignition = rows.flag("ignition")
+        off = ignition == 0
+        if off.any():
+            mask |= off & (rows.shifted(ignition) == 1)
+    return mask
+
+
+def jumps(window: Window) -> list[Jump]:
+    """The window's jumps of speed that are not refuted, in order of time."""
+    sources = (believed_speed_kmh(window), window.number("obd_speed_kmh"))
+    found: dict[int, Jump] = {}
+    for speed, other in (sources, sources[::-1]):
+        known = np.flatnonzero(np.isfinite(speed))
+        times, values = window.device_time_us[known], speed[known]
+        if len(known) < 2:
+            continue
+        earlier = np.searchsorted(times, times - round(_OVER_S[0] * S), side="right") - 1
+        within_s = (times - times[earlier]) / S
+        change = np.where(earlier >= 0, values[earlier] - values, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            steep = np.abs(change) >= np.maximum(LEAST_KMH, _SUSPECT_G * _KMH_S_PER_G * within_s)
+        for row in np.flatnonzero(steep & (earlier >= 0) & (within_s <= _OVER_S[1])).tolist():
+            pair = (int(known[earlier[row]]), int(known[row]))
+            jump = _judged(window, speed, other, pair)
+            if jump is not None and jump.at_us not in found:
+                found[jump.at_us] = jump
+    return [found[at_us] for at_us in sorted(found)]
+
+
+def _interleaved(rows: Rows, before: Floats) -> bool:
+    return bool(np.count_nonzero(np.isnan(before)) > np.count_nonzero(rows.first))
+
+
+def _judged(window: Window, speed: Floats, other: Floats, pair: tuple[int, int]) -> Jump | None:
+    """The jump between two readings, or None where something speaks against it or too little for it."""
+    first, last = pair
+    from_us, at_us = int(window.device_time_us[first]), int(window.device_time_us[last])
+    lost = float(speed[first] - speed[last])
+    step_s = (at_us - from_us) / S
+    seen = _share_seen(window.device_time_us, other, (from_us, at_us), lost)
+    felt = _felt_mps2(window, first, last)
+    if (seen is not None and seen < _DENIES) or _comes_back(window, speed, last, lost) or _moves_on(window, last, lost):
+        return None
+    by_witness = (seen is not None and seen >= _AGREES) or (
+        felt is not None and felt >= _AGREES * abs(lost) / 3.6 / step_s
+    )
+    if lost < 0 and not by_witness:
+        return None
+    spins, died = _spins(window, first, last), lost > 0 and _engine_died(window, last)
+    shaken = felt is not None and felt >= _SHAKEN_MPS2
+    if abs(lost) < BEYOND_BRAKES_G * _KMH_S_PER_G * step_s and not (spins or shaken or died):
+        return None
+    goes_on = last + 1 < len(window) and bool(np.isfinite(speed[last + 1 :]).any())
+    return Jump(from_us, at_us, float(speed[first]), float(speed[last]), by_witness or goes_on, spins, died)
+
+
+def _share_seen(times: Ints, other: Floats, span_us: tuple[int, int], lost: float) -> float | None:
+    """Share of the change that another source of speed shows at about that time, None where there is none."""
+    known = np.isfinite(other)
+    before = np.flatnonzero(known & (times <= span_us[0]) & (times >= span_us[0] - 2 * S))
+    after = np.flatnonzero(known & (times >= span_us[1]) & (times <= span_us[1] + 2 * S))
+    if not len(before) or not len(after):
+        return None
+    return float((other[before[-1]] - other[after[-1]]) / lost)
+
+
+def _comes_back(window: Window, speed: Floats, last: int, lost: float) -> bool:
+    """Whether the speed of before is back within seconds, faster than a vehicle gains it: the receiver was at fault."""
+    times = window.device_time_us
+    rows = np.flatnonzero(
+        (times >= times[last]) & (times <= times[last] + round(_BACK_WITHIN_S * S)) & np.isfinite(speed)
+    )
+    back = (speed[rows] - speed[last]) / lost >= _AGREES
+    if not back.any():
+        return False
+    until = int(np.argmax(back))
+    step_s = np.diff(times[rows[: until + 1]]) / S
+    gained_g = np.diff(speed[rows[: until + 1]]) / _KMH_S_PER_G / step_s * np.sign(lost)
+    return bool((gained_g >= _ENGINES_G).any() or (step_s > _OVER_S[1]).any())
+
+
+def _moves_on(window: Window, last: int, lost: float) -> bool:
+    """Whether positions run on as if no speed had been lost."""
+    if lost < 0:
+        return False
+    usable = np.flatnonzero(window.fix_mask())
+    usable = usable[(usable >= last) & (window.device_time_us[usable] <= window.device_time_us[last] + 5 * S)]
+    if len(usable) < 3:
+        return False
+    lat, lon = window.number("lat_deg")[usable], window.number("lon_deg")[usable]
+    seconds = float(window.device_time_us[usable[-1]] - window.device_time_us[usable[0]]) / S
+    moved_kmh = float(apart_m(lat[0], lon[0], lat[-1], lon[-1])) / max(seconds, 1.0) * 3.6
+    then_kmh = float(np.nanmax(window.speed_kmh()[usable[0] : usable[-1] + 1], initial=0.0))
+    return moved_kmh > then_kmh + max(LEAST_KMH, _AGREES * lost)
+
+
+def _felt_mps2(window: Window, first: int, last: int) -> float | None:
+    """Strongest acceleration from after the first reading to the last; gravity taken off as the median around."""
+    accel = np.column_stack([window.number(f"accel_{axis}_mps2") for axis in "xyz"])
+    part = accel[first + 1 : last + 1]
+    part = part[np.isfinite(part).all(axis=1)]
+    if not len(part):
+        return None
+    if (window.flag("accel_gravity")[first + 1 : last + 1] == 1).any():
+        times = window.device_time_us
+        near = (times >= times[first] - 20 * S) & (times <= times[first]) & np.isfinite(accel).all(axis=1)
+        if not near.any():
+            return None
+        part = part - np.median(accel[near], axis=0)
+    return float(np.linalg.norm(part, axis=1).max())
+
+
+def _spins(window: Window, first: int, last: int) -> bool:
+    gyro = np.column_stack([window.number(f"gyro_{axis}_dps") for axis in "xyz"])[first + 1 : last + 1]
+    rates = np.linalg.norm(gyro, axis=1)
+    return bool((rates >= _SPINS_DPS).any())
+
+
+def _engine_died(window: Window, last: int) -> bool:
+    """Whether the ignition went off within seconds, before anybody could have driven off again."""
+    times, ignition = window.device_time_us, window.flag("ignition")
+    before = ignition[: last + 1][ignition[: last + 1] >= 0]
+    soon = (times >= times[last]) & (times <= times[last] + round(_ENGINE_DIES_S * S))
+    stands = ~(believed_speed_kmh(window)[soon] >= 5 * STANDS_KMH).any()
+    return len(before) > 0 and bool((ignition[soon] == 0).any()) and bool(stands)

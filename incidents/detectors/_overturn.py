@@ -1,0 +1,197 @@
+"""Whether a vehicle turned over: by a burst's gyroscope or gravity, or by readings once a second."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from fleet_core.readings import FLAG_ABSENT
+from incidents.detectors import _around
+from incidents.detectors._burst import G_MPS2, Burst
+from incidents.detectors._mounting import Frame, frame_of
+from incidents.detectors._pulse import Pulse, strongest
+from incidents.detectors._tilt import OVER_DEG, falling, turn_by_gravity, turn_by_gyroscope
+from incidents.rows import Rows
+from incidents.window import Bools, Floats, S, Window
+
+COLUMNS: Final = _around.COLUMNS | {
+    "heading_deg", "accel_gravity", "accel_x_mps2", "accel_y_mps2", "accel_z_mps2",
+}  # fmt: skip
+
+# Readings once a second: vehicles that roll turn at about 200 degrees/s after a quarter turn (reference A3); ordinary
+# driving stays below 35 about horizontal axes in the recorded drives. Two readings in a row, one of them this fast.
+_ROLLS_DPS: Final = 90.0
+_STILL_ROLLS_DPS: Final = 45.0
+# Where nobody knows for sure which way is up a spin on the road may look like a roll: it does not go this far.
+_IN_ANY_AXES_DEG: Final = 180.0
+# Gravity between two readings in a row: further than any hill, and felt as gravity, not as a blow. Judgement.
+_SWUNG_DEG: Final = 50.0
+_GRAVITY_G: Final = (0.6, 1.4)
+# With gravity taken off as it lay before, a vehicle at rest that lies at 60 degrees shows 1 g: 2 sin(30).
+_LEANS_MPS2: Final = 1.0 * G_MPS2
+_STEADY_MPS2: Final = 0.25 * G_MPS2
+_WITHIN_S: Final = 2.5
+_HELD_S: Final = 5.0
+# How soon after falling a device strikes.
+_STRIKES_WITHIN_S: Final = 0.15
+# A vehicle that turns over was driven: this fast, so shortly before. Judgement.
+_DRIVEN_KMH: Final = 10.0
+_DRIVEN_WITHIN_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Overturn:
+    """A vehicle that turned over between `from_us` and `until_us`; `at_us` is when it was beyond 60 degrees.
+
+    source     "burst" or "1hz"
+    turned_deg how far it is known to have turned
+    rate_dps   fastest turning, None without a gyroscope
+    confirmed  more than one reading says so
+    """
+
+    at_us: int
+    from_us: int
+    until_us: int
+    source: str
+    turned_deg: float
+    rate_dps: float | None
+    confirmed: bool
+
+
+def overturns(window: Window, bursts: list[Burst]) -> list[Overturn]:
+    """All of them that are not refuted, in order of time."""
+    found = [one for burst in bursts if (one := _in_burst(window, burst)) is not None]
+    return sorted(found + _in_readings(window), key=lambda one: one.at_us)
+
+
+def frame_for(window: Window, burst: Burst) -> Frame:
+    """Axes of the device at the time of a burst, from the readings before it."""
+    before = window.between(burst.t0_us - round(_around.FROM_S * S), burst.t0_us - S)
+    return frame_of(before, burst.gravity, burst.rest_mps2() if burst.gravity else None)
+
+
+def is_drop(burst: Burst, pulse: Pulse, frame: Frame) -> bool:
+    """Whether a device fell and struck something: weightless, then a blow too short for a vehicle.
+
+    Where "up" is only believed, a fall may lie in any direction, if the blow is seen well enough to be called short.
+    """
+    if not pulse.may_be_short:
+        return False
+    work = burst.thinned()
+    fell = np.flatnonzero(falling(work, frame.up, pulse.is_short and not frame.up_known))
+    if not len(fell):
+        return False
+    since_s = (pulse.peak_us - np.array([work.time_us(at + 0.5) for at in fell.tolist()])) / S
+    return bool(((since_s >= -work.step_s) & (since_s <= _STRIKES_WITHIN_S + work.step_s)).any())
+
+
+def wanted(rows: Rows) -> Bools:
+    """Readings that turn, lean or swing further than vehicles on their wheels do."""
+    mask = rows.none
+    if rows.has("gyro_x_dps", "gyro_y_dps"):
+        for name in ("gyro_x_dps", "gyro_y_dps", "gyro_z_dps"):
+            fast = np.abs(rows.number(name)) >= _STILL_ROLLS_DPS / 2
+            if fast.any():
+                mask |= fast
+        if mask.any():
+            rate, last = (_size([get(f"gyro_{axis}_dps") for axis in "xyz"]) for get in (rows.number, rows.before))
+            mask &= (np.minimum(rate, last) >= _STILL_ROLLS_DPS) & (np.maximum(rate, last) >= _ROLLS_DPS)
+    if not rows.has("accel_x_mps2", "accel_y_mps2"):
+        return mask
+    now = [rows.number(f"accel_{axis}_mps2") for axis in "xyz"]
+    if (rows.flag("accel_gravity") == 1).any():
+        before = [rows.before(f"accel_{axis}_mps2") for axis in "xyz"]
+        along = sum((one * other for one, other in zip(now, before, strict=True)), start=np.zeros(len(rows)))
+        with np.errstate(invalid="ignore"):
+            mask |= along < np.cos(np.radians(_SWUNG_DEG)) * _size(now) * _size(before)
+    with np.errstate(invalid="ignore"):
+        leans: Bools = _size(now) >= _LEANS_MPS2
+    leans &= rows.flag("accel_gravity") != 1
+    if leans.any():
+        mask |= leans & rows.shifted(leans)
+    return mask
+
+
+def _size(parts: list[Floats]) -> Floats:
+    size: Floats = np.sqrt(sum((part * part for part in parts), start=np.zeros(len(parts[0]))))
+    return size
+
+
+def _in_burst(window: Window, burst: Burst) -> Overturn | None:
+    frame = frame_for(window, burst)
+    turns = (turn_by_gyroscope(burst, frame.up), turn_by_gravity(burst, frame.up))
+    over = next((turn for turn in turns if turn is not None and turn.is_over and turn.over_us is not None), None)
+    if over is None or over.over_us is None or (not frame.up_known and over.turned_deg < _IN_ANY_AXES_DEG):
+        return None
+    around = _around.around(window, burst.t0_us)
+    pulse = strongest(burst, frame.up)
+    fell = pulse is not None and is_drop(burst, pulse, frame)
+    if fell or around.parked is True or (around.unchanged and around.drives_on):
+        return None
+    rate = None if burst.gyro_dps is None else float(np.linalg.norm(burst.gyro_dps, axis=1).max())
+    turned = max(over.greatest_deg, over.turned_deg)
+    return Overturn(over.over_us, burst.t0_us, burst.until_us, "burst", turned, rate, True)
+
+
+def _in_readings(window: Window) -> list[Overturn]:
+    accel = np.column_stack([window.number(f"accel_{axis}_mps2") for axis in "xyz"])
+    gyro = np.column_stack([window.number(f"gyro_{axis}_dps") for axis in "xyz"])
+    holds, speed = window.flag("accel_gravity") == 1, window.speed_kmh()
+    times = window.device_time_us
+    if len(window) < 2:
+        return []
+    near = np.append(False, np.diff(times) <= _WITHIN_S * S)
+    found = []
+    with np.errstate(invalid="ignore"):
+        turning = np.linalg.norm(gyro, axis=1)
+        rolls = near & (np.fmin(turning, np.roll(turning, 1)) >= _STILL_ROLLS_DPS)
+        rolls &= np.fmax(turning, np.roll(turning, 1)) >= _ROLLS_DPS
+        size = np.linalg.norm(accel, axis=1)
+        along = (accel * np.roll(accel, 1, axis=0)).sum(axis=1)
+        swings = near & holds & np.roll(holds, 1) & (along < np.cos(np.radians(_SWUNG_DEG)) * size * np.roll(size, 1))
+        swings &= (size >= _GRAVITY_G[0] * G_MPS2) & (size <= _GRAVITY_G[1] * G_MPS2)
+        steady = np.linalg.norm(accel - np.roll(accel, 1, axis=0), axis=1) <= _STEADY_MPS2
+        leans = near & ~holds & ~np.roll(holds, 1) & (size >= _LEANS_MPS2) & (np.roll(size, 1) >= _LEANS_MPS2) & steady
+        leans &= ~(speed >= _around.STANDS_KMH)
+    for row in np.flatnonzero(rolls | swings | leans).tolist():
+        at_us, from_us = int(times[row]), int(times[row - 1])
+        driven = (times <= at_us) & (times >= at_us - round(_DRIVEN_WITHIN_S * S)) & (speed >= _DRIVEN_KMH)
+        if not driven.any():
+            continue
+        if rolls[row]:
+            up = _frame_before(window, from_us).up
+            level = [rate - (rate @ up) * up for rate in gyro[row - 1 : row + 1]]
+            rates = [float(np.linalg.norm(rate)) for rate in level]
+            if min(rates) >= _STILL_ROLLS_DPS and max(rates) >= _ROLLS_DPS:
+                turned = sum(rates) / 2 * (at_us - from_us) / S
+                found.append(Overturn(at_us, from_us, at_us, "1hz", turned, max(rates), True))
+        elif leans[row]:
+            angle = float(np.degrees(2 * np.arcsin(min(1.0, size[row] / (2 * G_MPS2)))))
+            found.append(Overturn(at_us, from_us, at_us, "1hz", angle, None, True))
+        else:
+            swing = _swung(window, accel, row)
+            if swing is not None:
+                found.append(swing)
+    return found
+
+
+def _swung(window: Window, accel: Floats, row: int) -> Overturn | None:
+    """A swing of gravity that is held in the readings that follow, as far as there are any."""
+    times = window.device_time_us
+    earlier = (times < times[row]) & (times >= times[row] - round(_around.FROM_S * S))
+    later = (times >= times[row]) & (times <= times[row] + round(_HELD_S * S))
+    good = np.isfinite(accel).all(axis=1) & (window.flag("accel_gravity") != FLAG_ABSENT)
+    before, after = accel[earlier & good], accel[later & good]
+    rest = np.median(before, axis=0)
+    sizes = np.linalg.norm(after, axis=1)
+    angles = np.degrees(np.arccos(np.clip(after @ rest / (sizes * np.linalg.norm(rest)), -1.0, 1.0)))
+    felt = angles[(sizes >= _GRAVITY_G[0] * G_MPS2) & (sizes <= _GRAVITY_G[1] * G_MPS2)]
+    if not len(felt) or np.median(felt) <= OVER_DEG or felt[-1] <= OVER_DEG:
+        return None
+    at_us = int(times[row])
+    return Overturn(at_us, int(times[row - 1]), at_us, "1hz", float(felt.max()), None, len(felt) >= 2)
+
+
+def _frame_before(window: Window, until_us: int) -> Frame:
+    before = window.between(until_us - round(_around.FROM_S * S), until_us - S)
+    return frame_of(before, bool((window.flag("accel_gravity") == 1).any()))
