@@ -26,11 +26,12 @@ class CityPackError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CityPack:
-    """A city: its description, its ways as on the map and the graph that is driven on."""
+    """A city: its description, its ways as on the map and the graph that is driven on; `folder` it was read from."""
 
     meta: dict[str, Any]
     ways: tuple[Way, ...]
     graph: RoadGraph
+    folder: Path | None = None
 
 
 def load(folder: Path) -> CityPack:
@@ -46,7 +47,7 @@ def load(folder: Path) -> CityPack:
         graph = _read_graph(folder / GRAPH, len(ways)) or roads.build(ways)
     except ValueError as error:
         raise CityPackError(f"{source}: {error}") from None
-    return CityPack(_read_meta(folder, source, ways), ways, graph)
+    return CityPack(_read_meta(folder, source, ways), ways, graph, folder)
 
 
 def write(folder: Path, meta: dict[str, Any], ways: Sequence[Way]) -> CityPack:

@@ -1,7 +1,7 @@
 """Ordinary traffic of a request: fleet, receivers and devices stepped together, with the truth written beside."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,42 @@ F64 = NDArray[np.float64]
 _TRACK_S: Final = 10
 
 
-class Traffic:
-    """All vehicles of a request. A scenario may set `fleet.force_mps2` before each `second()`."""
+class InMotion(Protocol):
+    """Vehicles that are moved second by second: places on the city's plane, one entry of each array a vehicle."""
 
-    def __init__(self, request: Request, tell: Tell) -> None:
+    time_s: int
+    size: int
+    x_m: F64
+    y_m: F64
+    speed_mps: F64
+    heading_deg: F64
+    accel_mps2: F64
+    lateral_mps2: F64
+    yaw_dps: F64
+    odometer_m: F64
+
+    @property
+    def ignition(self) -> NDArray[np.bool_]:
+        """Whether the engine is on."""
+        ...
+
+    @property
+    def limit_kmh(self) -> F64:
+        """Speed limit where each vehicle is."""
+        ...
+
+    def step(self) -> None:
+        """Advance by one second."""
+        ...
+
+
+class Observed:
+    """Vehicles in motion as their receivers and devices report them, whoever moves them."""
+
+    def __init__(self, request: Request, tell: Tell, fleet: InMotion) -> None:
         self.request = request
         self.ids = request.vehicle_ids()
-        self.lanes = lanes.lay(request.city.graph)
-        self.fleet = Fleet(self.lanes, request.vehicles, request.seed)
+        self.fleet = fleet
         self.receivers = Receivers(request.vehicles, request.seed)
         self.devices = Devices(
             self.ids,
@@ -83,10 +111,20 @@ class Traffic:
         yield from self.stop()
 
 
+class Traffic(Observed):
+    """All vehicles of a request. A scenario may set `fleet.force_mps2` before each `second()`."""
+
+    fleet: Fleet
+
+    def __init__(self, request: Request, tell: Tell) -> None:
+        self.lanes = lanes.lay(request.city.graph)
+        super().__init__(request, tell, Fleet(self.lanes, request.vehicles, request.seed))
+
+
 class _Truth:
     """Collects what vehicles really did: `track` records of ten seconds, `trip` records when the engine goes off."""
 
-    def __init__(self, traffic: Traffic, tell: Tell) -> None:
+    def __init__(self, traffic: Observed, tell: Tell) -> None:
         self._traffic, self._tell = traffic, tell
         self._rows: list[tuple[F64, ...]] = []
         self._first_s = 0
