@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fleet_core.readings import Readings
 from incidents.detector import Detector, Lane
@@ -27,6 +28,7 @@ _SEGMENT_GAP_US: Final = 60 * S
 _BACK: Final = 20
 # An episode that grows is looked at again over its newest part only: what lies further back was judged before.
 _LONGEST_REVIEW_US: Final = 1800 * S
+_LONGEST_LATE_REVIEW_US: Final = 6 * 3600 * S
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,12 @@ class Judge:
             self._review(ordered, asked)
         if len(strayed):
             spans = _segments(strayed)
-            stored = source.around(spans, self._columns, _BACK)
-            self._gate(_rows(source, stored), asked)
+            # What comes late is part of the past of readings that were judged without it: those are judged again.
+            ahead_us = max((round(detector.before_s * S) for detector in self._stream), default=0)
+            wide = [span._replace(until_us=span.until_us + ahead_us) for span in spans]
+            self._gate(_rows(source, source.around(wide, self._columns, _BACK)), asked, spans)
             self._watch_stored(source, spans)
-            self._review(strayed, asked)
+            self._review(strayed, asked, whole=True)
         for vehicle_id, event in events:
             for detector in self._stream:
                 if event.stream in detector.streams and detector.wants_event(event):
@@ -130,10 +134,14 @@ class Judge:
             columns,
         )
 
-    def _gate(self, rows: Rows, asked: dict[str, _Asked]) -> None:
+    def _gate(self, rows: Rows, asked: dict[str, _Asked], late: Sequence[Span] = ()) -> None:
+        """Ask for what gates want. `late`: only for readings of these spans and those whose past they are part of."""
         index, times, vehicles = rows.readings.vehicle_index, rows.readings.device_time_us, rows.readings.vehicles
         for detector in self._stream:
-            wanted = np.flatnonzero(detector.wants(rows))
+            mask = detector.wants(rows)
+            if late:
+                mask = mask & _touched(rows.readings, late, round(detector.before_s * S))
+            wanted = np.flatnonzero(mask)
             if not len(wanted):
                 continue
             join_us = round((detector.before_s + detector.after_s) * S)
@@ -180,7 +188,8 @@ class Judge:
         # Few episodes of a vehicle can still change; the newest are enough, others come back from the store.
         self._watches[detection.vehicle_id] = [*others, watch][-32:]
 
-    def _review(self, readings: Readings, asked: dict[str, _Asked]) -> None:
+    def _review(self, readings: Readings, asked: dict[str, _Asked], *, whole: bool = False) -> None:
+        """Look again at episodes that readings bear on; at the `whole` of each when these came late."""
         if not self._watches:
             return
         index, times = readings.vehicle_index, readings.device_time_us
@@ -189,10 +198,17 @@ class Judge:
         for begin, end in zip(first.tolist(), last.tolist(), strict=True):
             vehicle_id = readings.vehicles[int(index[begin])]
             if vehicle_id in self._watches:
-                self._review_span(vehicle_id, int(times[begin]), int(times[end]), asked)
+                self._review_span(vehicle_id, int(times[begin]), int(times[end]), asked, whole=whole)
 
     def _review_span(
-        self, vehicle_id: str, from_us: int, until_us: int, asked: dict[str, _Asked], stream: str | None = None
+        self,
+        vehicle_id: str,
+        from_us: int,
+        until_us: int,
+        asked: dict[str, _Asked],
+        stream: str | None = None,
+        *,
+        whole: bool = False,
     ) -> None:
         """Look again at the episodes that readings (or an event of a stream) bear on."""
         for watch in self._watches.get(vehicle_id, ()):
@@ -203,7 +219,8 @@ class Judge:
             ahead_us = round(detector.after_s * S) + gap_us
             back_us = round(detector.before_s * S) + gap_us
             if from_us <= watch.until_us + ahead_us and until_us >= watch.from_us - back_us:
-                begin = max(watch.from_us, watch.until_us - _LONGEST_REVIEW_US)
+                longest_us = _LONGEST_LATE_REVIEW_US if whole else _LONGEST_REVIEW_US
+                begin = max(watch.from_us, watch.until_us - longest_us)
                 end = max(watch.until_us, min(until_us, watch.until_us + _LONGEST_REVIEW_US))
                 asked[vehicle_id][watch.detector].append((begin, end))
 
@@ -230,6 +247,22 @@ def _rows(source: Source, readings: Readings) -> Rows:
 
 def _present(readings: Readings) -> list[str]:
     return [readings.vehicles[at] for at in np.unique(readings.vehicle_index).tolist()]
+
+
+def _touched(readings: Readings, spans: Sequence[Span], ahead_us: int) -> NDArray[np.bool_]:
+    """Readings (in key order) of spans, those up to `ahead_us` after each, and the next one in any case."""
+    index, times = readings.vehicle_index, readings.device_time_us
+    number = {vehicle_id: at for at, vehicle_id in enumerate(readings.vehicles)}
+    steps = np.zeros(len(readings) + 1, dtype=np.int64)
+    for vehicle_id, from_us, until_us in spans:
+        first, last = np.searchsorted(index, [number[vehicle_id], number[vehicle_id] + 1])
+        own = times[first:last]
+        begin, after = np.searchsorted(own, [from_us, until_us + 1])
+        end = max(int(np.searchsorted(own, until_us + ahead_us, side="right")), min(int(after) + 1, len(own)))
+        steps[first + begin] += 1
+        steps[first + end] -= 1
+    touched: NDArray[np.bool_] = np.cumsum(steps)[:-1] > 0
+    return touched
 
 
 def _segments(readings: Readings) -> list[Span]:

@@ -125,7 +125,7 @@ class Memory:
     def _window(self, span: Span, columns: Collection[str], streams: Collection[str]) -> Window:
         stored = self._readings.get(span.vehicle_id)
         readings = Readings.empty() if stored is None else stored
-        low, high = np.searchsorted(readings.device_time_us, [span.from_us, span.until_us + 1])
+        low, high = np.searchsorted(readings.device_time_us, [span.from_us, span.until_us + 1]) if columns else (0, 0)
         newest = int(readings.device_time_us[-1]) if len(readings) else span.until_us
         window = Window(
             vehicle=self._vehicle(span.vehicle_id),

@@ -50,7 +50,10 @@ class Source(Protocol):
         ...
 
     def windows(self, spans: Sequence[Span], columns: Collection[str], streams: Collection[str]) -> list[Window]:
-        """One window for each span, in order. `known_until_us` is the newest reading's time of the vehicle."""
+        """One window for each span, in order. `known_until_us` is the newest reading's time of the vehicle.
+
+        Without columns no readings: who looks at events or hours alone may look over weeks.
+        """
         ...
 
     def detections(self, spans: Sequence[Span]) -> list[Detection]:

@@ -28,6 +28,9 @@ _PACKED: Final = [column for column in COLUMNS if column.kind is not Kind.TEXT]
 # length in front (PostgreSQL source, array_send).
 _ROW: Final = np.dtype([("head", ">i4", 5), ("items", [("length", ">i4"), ("value", ">f8")], len(_PACKED))])
 
+_NONE: Final = np.empty(0, dtype=np.int64)
+_NO_READINGS: Final = (_NONE, _NONE, _NONE, np.empty((0, len(_PACKED))), None)
+
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -86,6 +89,7 @@ class Stored:
         self._surroundings.meet(self._connection, {span.vehicle_id for span in spans})
         events = self._events_in(spans, streams)
         hours = self._hours_in(spans) if self._with_hours else [NO_HOURS] * len(spans)
+        readings = self._readings_in(spans) if columns else [_NO_READINGS] * len(spans)
         return [
             Window(
                 vehicle=self._surroundings.vehicle(span.vehicle_id),
@@ -101,7 +105,7 @@ class Stored:
                 fences=self._surroundings.fences,
             )
             for span, (times, seq, received, values, newest_us), happened, facts in zip(
-                spans, self._readings_in(spans), events, hours, strict=True
+                spans, readings, events, hours, strict=True
             )
         ]
 
