@@ -1,0 +1,95 @@
+"""Falls of the fuel level while a vehicle stands: where fuel leaves the tank without being burnt.
+
+Used for whole hours (incidents/hours.py) and in the stream (incidents/detectors/fuel_theft.py), so that both mean the
+same by a fall.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+# A level outside this range, percent, is a sender without contact or an error code: a tank never reads exactly empty.
+LOWEST_PCT: Final = 0.5
+HIGHEST_PCT: Final = 100.5
+# Fuel that leaves faster than this was neither poured nor pumped (1 %/s is 30 l/min from a 50 l tank; hand pumps make
+# 10 to 40 l/min): the sender lost its supply or was replaced. Judgement.
+FASTEST_PCT_S: Final = 1.0
+STEP_PCT: Final = 2.0
+# Burnt by an engine that idles: 0.8 to 3 l/h of a 50 l tank; taken high so that what remains was not burnt. Judgement.
+IDLING_PCT_H: Final = 6.0
+# Falls smaller than this many standard deviations of the sender's noise are noise. Judgement.
+_NOISE_SIGMAS: Final = 6.0
+_SMOOTHED: Final = 5  # samples whose median is the level before a fall
+# Two samples this close together, seconds, must both be low: one alone may be a glitch.
+_TOGETHER_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """The greatest fall in one stay. Times are those of the samples given, seconds; levels in percent."""
+
+    fall_pct: float
+    from_pct: float
+    to_pct: float
+    begin_s: float
+    end_s: float
+    noise_pct: float
+
+
+def usable(fuel_pct: Floats) -> Bools:
+    """Samples that tell a level."""
+    with np.errstate(invalid="ignore"):
+        mask: Bools = (fuel_pct > LOWEST_PCT) & (fuel_pct <= HIGHEST_PCT)
+    return mask
+
+
+def falls(time_s: Floats, fuel_pct: Floats, stands: Bools, engine_on: Bools) -> list[Fall]:
+    """Greatest fall of each stay (n,) samples in order of time: a run of usable samples during which `stands` holds.
+
+    What idling may have burnt is taken off. A fall that is mostly an impossible step, or a step as the engine is
+    switched on or off (the sender's supply may be switched with it), or no more than noise, is none.
+    """
+    known = np.flatnonzero(usable(fuel_pct))
+    if len(known) < 2:
+        return []
+    # Movement between two samples parts stays, even where the samples themselves were taken standing.
+    moves = np.concatenate(([0], np.cumsum(~stands)))
+    parted = (moves[known[1:] + 1] - moves[known[:-1]]) > 0
+    cuts = np.flatnonzero(parted) + 1
+    found = []
+    for stay in np.split(known, cuts):
+        if len(stay) >= 2:
+            fall = _greatest(time_s[stay], fuel_pct[stay], engine_on[stay])
+            if fall is not None:
+                found.append(fall)
+    return found
+
+
+def _greatest(time_s: Floats, level: Floats, engine_on: Bools) -> Fall | None:
+    count = len(level)
+    steps, apart = np.diff(level), np.diff(time_s)
+    noise, before = 0.0, level
+    if count >= _SMOOTHED:
+        noise = float(1.4826 * np.median(np.abs(steps - np.median(steps))) / np.sqrt(2.0))
+        padded = np.concatenate((np.repeat(level[0], _SMOOTHED - 1), level))
+        before = np.median(np.lib.stride_tricks.sliding_window_view(padded, _SMOOTHED), axis=1)
+    low = level.copy()
+    low[1:] = np.where(apart <= _TOGETHER_S, np.maximum(level[1:], level[:-1]), level[1:])
+    high = np.maximum.accumulate(before)
+    top = np.maximum.accumulate(np.where(before >= high, np.arange(count), 0))
+    burnt = np.concatenate(([0.0], np.cumsum(np.where(engine_on[:-1], apart, 0.0)))) * IDLING_PCT_H / 3600.0
+    gone = (high - low) - (burnt - burnt[top])
+    end = int(np.argmax(gone))
+    begin = int(top[end])
+    if gone[end] <= _NOISE_SIGMAS * noise or end == begin:
+        return None
+    down, switched = -steps[begin:end], engine_on[begin:end] != engine_on[begin + 1 : end + 1]
+    doubtful = down > np.where(switched, 0.0, FASTEST_PCT_S * apart[begin:end]) + STEP_PCT + 4.0 * noise
+    if down[doubtful].sum() > gone[end] / 2:
+        return None
+    return Fall(float(gone[end]), float(high[end]), float(low[end]), float(time_s[begin]), float(time_s[end]), noise)
