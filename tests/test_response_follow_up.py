@@ -70,6 +70,7 @@ def test_the_gravest_goes_first_and_a_target_is_asked_one_at_a_time(desk: Desk) 
     assert len(targets) == len(set(targets))
     to_dispatcher = [item for item in first if item.notice.person_id == "dispatcher"]
     assert [item.notice.incident_id for item in to_dispatcher] == [grave]
+    assert not {item.notice.target for item in outbox.claim(desk.connection, OPENED, 100)} & set(targets), "still busy"
     for item in first:
         outbox.settle(desk.connection, item, Attempt(), OPENED, 0.5)
     assert [item.notice.incident_id for item in outbox.claim(desk.connection, OPENED, 100)
