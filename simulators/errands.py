@@ -142,7 +142,8 @@ class Errands:
             times = np.array([0.0, out_s, out_s + 5.0])
             self._still(begin_s + times[times < seconds], door_open=(times == out_s)[times < seconds])
             begin_s += 1.0
-        self._still(np.arange(begin_s + beat_s, self.now_s + seconds, beat_s))
+        # Not at the very end, where the next errand takes its first sample.
+        self._still(np.arange(begin_s + beat_s, self.now_s + seconds - 0.5, beat_s))
         return self._passed(seconds)
 
     def stand(self, seconds: float) -> Span:

@@ -210,7 +210,7 @@ class SumoFleet:
     def _slow_curves(self) -> None:
         lane = self._sumo.lane
         for name in lane.getIDList():
-            calm_mps = max(SLOWEST_MPS, _calm_mps(np.array(lane.getShape(name))))
+            calm_mps = max(SLOWEST_MPS, calm_mps(np.array(lane.getShape(name))))
             if calm_mps < lane.getMaxSpeed(name):
                 lane.setMaxSpeed(name, calm_mps)
 
@@ -249,7 +249,7 @@ def _reached(start: str, onward: dict[str, set[str]]) -> set[str]:
     return reached
 
 
-def _calm_mps(line: F64) -> float:
+def calm_mps(line: F64) -> float:
     """Highest comfortable speed on a line (points, 2), by its tightest bend over the length of a vehicle."""
     span = np.diff(line, axis=0)
     length = np.hypot(span[:, 0], span[:, 1])

@@ -209,9 +209,9 @@ class Unit:
                 stored.append(piece)
                 continue
             late_ms = round(rng.uniform(*fate.late_s) * 1000) if fate.late_s[1] else 0
-            due_ms = max(piece.due_ms + late_ms, free_ms)
-            free_ms = due_ms if free_ms > piece.due_ms else free_ms
-            out.append(piece._replace(due_ms=due_ms))
+            # What comes up while the ring empties waits behind it, and so was stored as well.
+            waits = piece.due_ms < free_ms
+            out.append(piece._replace(due_ms=max(piece.due_ms + late_ms, free_ms), buffered=waits))
         for _, until_ms in silences:
             drain(until_ms)
         dead_ms = math.inf if math.isinf(fate.dead_from_s) else self._start_ms + fate.dead_from_s * 1000
@@ -264,13 +264,13 @@ class Unit:
         body = {"boot": piece.boot, "seq": piece.seq}
         for name, values in lists.items():
             held = values[part]
-            if any(value is not None for value in held):
+            if held.count(None) < len(held):
                 body[name] = held
         for name, told in truths.items():
             states = told[part]
-            same = all(states) or not any(states)
-            if name == "ignition" or (any(states) if name != "fix_valid" else not all(states)):
-                body[name] = states[0] if same else states
+            some, every = True in states, False not in states
+            if name == "ignition" or (some if name != "fix_valid" else not every):
+                body[name] = states[0] if some == every else states
         body |= always
         if piece.buffered:
             body["buffered"] = True
