@@ -210,9 +210,9 @@ class SumoFleet:
     def _slow_curves(self) -> None:
         lane = self._sumo.lane
         for name in lane.getIDList():
-            calm_mps = max(SLOWEST_MPS, calm_mps(np.array(lane.getShape(name))))
-            if calm_mps < lane.getMaxSpeed(name):
-                lane.setMaxSpeed(name, calm_mps)
+            slow_mps = max(SLOWEST_MPS, calm_mps(np.array(lane.getShape(name))))
+            if slow_mps < lane.getMaxSpeed(name):
+                lane.setMaxSpeed(name, slow_mps)
 
 
 def _connected(sumo: Any) -> list[str]:

@@ -45,11 +45,13 @@ def ring() -> str:
         after = points[(n + 1) % count]
         edges.append(
             f'<edge id="e{n}" from="j{n}" to="j{(n + 1) % count}" priority="1">'
-            f'<lane id="e{n}_0" index="0" speed="13.89" length="{length}" shape="{x},{y} {after[0]},{after[1]}"/></edge>'
+            f'<lane id="e{n}_0" index="0" speed="13.89" length="{length}" shape="{x},{y} {after[0]},{after[1]}"/>'
+            "</edge>"
         )
         junctions.append(
-            f'<junction id="j{n}" type="priority" x="{x}" y="{y}" incLanes="e{(n - 1) % count}_0" intLanes="" '
-            f'shape="{x},{y}"><request index="0" response="0" foes="0" cont="0"/></junction>'
+            f'<junction id="j{n}" type="priority" x="{x}" y="{y}" '
+            f'incLanes="e{(n - 1) % count}_0" intLanes="" shape="{x},{y}">'
+            '<request index="0" response="0" foes="0" cont="0"/></junction>'
         )
         connections.append(
             f'<connection from="e{n}" to="e{(n + 1) % count}" fromLane="0" toLane="0" dir="s" state="M"/>'
