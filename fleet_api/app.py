@@ -27,8 +27,8 @@ from fleet_api.routes import (
     vehicles,
 )
 from fleet_core.settings import Settings
-from incidents import policy_file
-from incidents.rounds import Responder
+from incidents.response import policy_file
+from incidents.response.rounds import Responder
 
 _DESCRIPTION: Final = """
 Vehicles, devices, tracks, live positions, detections, incidents and the response to them. Names carry units (`_kmh`,

@@ -20,11 +20,12 @@ import psycopg
 from fleet_core import clock, db, retention
 from fleet_core.db import Connection
 from fleet_core.settings import Settings
-from incidents import detector, notices, obligations, outbox, people, policy_file, rounds, watchdog
-from incidents.notify import Sender
-from incidents.outbox import Attempt, Claimed
-from incidents.policy import Policy
-from incidents.rounds import Responder
+from incidents import detector
+from incidents.response import notices, obligations, outbox, people, policy_file, rounds, watchdog
+from incidents.response.notify import Sender
+from incidents.response.outbox import Attempt, Claimed
+from incidents.response.policy import Policy
+from incidents.response.rounds import Responder
 from incidents.sweeps import Sweeper
 
 log = logging.getLogger("fleet.incidents")

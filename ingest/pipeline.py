@@ -8,8 +8,8 @@ import psycopg
 
 from fleet_core.db import Connection
 from fleet_core.settings import Settings
-from incidents import policy_file
-from incidents.rounds import Responder
+from incidents.response import policy_file
+from incidents.response.rounds import Responder
 from incidents.stages import Detect, TakeIn
 from ingest.batch import Batch, decode, without
 from ingest.message import Message, Refusal

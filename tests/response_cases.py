@@ -7,10 +7,10 @@ from typing import Any
 
 from fleet_core import db
 from fleet_core.db import Connection
-from incidents import outbox, people, policy_file, rounds
-from incidents.outbox import Attempt, Claimed
-from incidents.policy import Policy
-from incidents.rota import Channel, Person
+from incidents.response import outbox, people, policy_file, rounds
+from incidents.response.outbox import Attempt, Claimed
+from incidents.response.policy import Policy
+from incidents.response.rota import Channel, Person
 
 OPENED = datetime(2026, 3, 1, 3, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incidents import escalation, policy_file
-from incidents.escalation import CALL, DEADLINE, Done, Due, Move, Round, Scene, Standing
-from incidents.policy import IncidentPolicy, LevelPlan, Role, Step
-from incidents.rota import Channel, Person, Rota
+from incidents.response import escalation, policy_file
+from incidents.response.escalation import CALL, DEADLINE, Done, Due, Move, Round, Scene, Standing
+from incidents.response.policy import IncidentPolicy, LevelPlan, Role, Step
+from incidents.response.rota import Channel, Person, Rota
 
 OPENED = datetime(2026, 3, 1, 3, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

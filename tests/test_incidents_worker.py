@@ -13,8 +13,9 @@ import pytest
 from fleet_core import clock, db
 from fleet_core.embedded.postgres import EmbeddedPostgres
 from fleet_core.settings import Settings
-from incidents import outbox, people, policy_file, rounds, watchdog, worker
-from incidents.rota import Channel
+from incidents import worker
+from incidents.response import outbox, people, policy_file, rounds, watchdog
+from incidents.response.rota import Channel
 from tests.response_cases import Desk, everybody, open_case
 from tests.services.sink import Sink
 

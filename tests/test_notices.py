@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from incidents import notices, wording
+from incidents import wording
 from incidents.kinds import KINDS
+from incidents.response import notices
 
 
 def blanks(text: str) -> set[str]:

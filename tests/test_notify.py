@@ -16,10 +16,11 @@ import pytest
 
 from fleet_core import clock, db
 from fleet_core.settings import Settings
-from incidents import notify, outbox, people, policy_file, rounds, webhooks, worker
-from incidents.outbox import Attempt, Claimed, Notice
-from incidents.rota import Channel, Person
-from incidents.webhooks import RefusedHostError
+from incidents import worker
+from incidents.response import notify, outbox, people, policy_file, rounds, webhooks
+from incidents.response.outbox import Attempt, Claimed, Notice
+from incidents.response.rota import Channel, Person
+from incidents.response.webhooks import RefusedHostError
 from tests.response_cases import OPENED, open_case
 from tests.services.sink import Sink
 

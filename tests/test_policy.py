@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from fleet_core.settings import SettingsError
-from incidents import kinds, policy, policy_file
-from incidents.policy import CALLED
-from incidents.policy_file import PolicyError
+from incidents import kinds
+from incidents.response import policy, policy_file
+from incidents.response.policy import CALLED
+from incidents.response.policy_file import PolicyError
 
 SHIPPED = (Path(policy_file.__file__).parent / "policies" / "default.yaml").read_text(encoding="utf-8")
 THEN = datetime(2026, 3, 1, 3, tzinfo=UTC)

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet_core import db
-from incidents import actions, countermeasures, lessons, obligations, outbox, people, policy_file, watchdog
-from incidents.actions import By
-from incidents.countermeasures import Plan
-from incidents.lifecycle import RefusedError
-from incidents.outbox import Attempt
-from incidents.people import ChannelError
-from incidents.rota import Channel, HoleKind, Person, Shift
-from incidents.watchdog import Beat, Undone
+from incidents.response import actions, countermeasures, lessons, obligations, outbox, people, policy_file, watchdog
+from incidents.response.actions import By
+from incidents.response.countermeasures import Plan
+from incidents.response.lifecycle import RefusedError
+from incidents.response.outbox import Attempt
+from incidents.response.people import ChannelError
+from incidents.response.rota import Channel, HoleKind, Person, Shift
+from incidents.response.watchdog import Beat, Undone
 from tests.response_cases import OPENED, SECOND, Desk, Elsewhere, open_case, push, regrade
 
 POLICY = policy_file.load()

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from fleet_core import db
-from incidents import actions, outbox, policy_file, rounds, standing
-from incidents.actions import By, NoSuchIncidentError, StaleRevisionError
-from incidents.lifecycle import RefusedError
-from incidents.outbox import Attempt
-from incidents.rota import Person
+from incidents.response import actions, outbox, policy_file, rounds, standing
+from incidents.response.actions import By, NoSuchIncidentError, StaleRevisionError
+from incidents.response.lifecycle import RefusedError
+from incidents.response.outbox import Attempt
+from incidents.response.rota import Person
 from tests.response_cases import OPENED, SECOND, Desk, Elsewhere, everybody, open_case, push, regrade
 
 POLICY = policy_file.load()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incidents.rota import Channel, Hole, HoleKind, Person, Rota, Shift, Source, holes
+from incidents.response.rota import Channel, Hole, HoleKind, Person, Rota, Shift, Source, holes
 
 NIGHT = datetime(2026, 3, 1, 22, tzinfo=UTC)
 HOUR = timedelta(hours=1)

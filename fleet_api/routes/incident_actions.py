@@ -13,9 +13,9 @@ from fleet_api.requests import LongText, ShortText, Transaction, no_such
 from fleet_api.routes.incidents import IncidentDetail, IncidentId, detail_of
 from fleet_api.times import Utc
 from fleet_core import clock
-from incidents import actions, countermeasures, lessons, obligations, outbox, rounds
-from incidents.actions import By
-from incidents.lifecycle import RefusedError
+from incidents.response import actions, countermeasures, lessons, obligations, outbox, rounds
+from incidents.response.actions import By
+from incidents.response.lifecycle import RefusedError
 
 router = APIRouter(prefix="/api/incidents/{incident_id}", tags=["response"])
 

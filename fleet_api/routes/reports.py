@@ -11,7 +11,7 @@ from fleet_api.routes.geofences import checked_area
 from fleet_api.times import Utc, Zoned
 from fleet_core import clock
 from incidents import reports
-from incidents.rounds import Responder
+from incidents.response.rounds import Responder
 
 router = APIRouter(tags=["reports"])
 

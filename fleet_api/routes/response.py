@@ -12,10 +12,10 @@ from fleet_api.problems import Problem, documented
 from fleet_api.requests import Revision, ShortText, Transaction
 from fleet_api.times import Utc, Zoned
 from fleet_core import clock
-from incidents import lessons, people, watchdog
-from incidents.people import ChannelError
-from incidents.policy import Policy
-from incidents.rota import Person, Shift
+from incidents.response import lessons, people, watchdog
+from incidents.response.people import ChannelError
+from incidents.response.policy import Policy
+from incidents.response.rota import Person, Shift
 
 router = APIRouter(prefix="/api", tags=["response"])
 

@@ -52,7 +52,7 @@ class Contradiction:
 
     witness           wheels, odometer
     way_m, places_m   way by the witness, and by the places, over `over_s`, at `told_us`; None where they agree
-    drift_mps         and the places drifted aside
+    drift_mps         and the places drifted aside by `drift_mps`
     lasted_s          how long it went on
     """
 
@@ -63,7 +63,7 @@ class Contradiction:
     way_m: float | None
     places_m: float | None
     over_s: float
-    drift_mps: float | None
+    drift_mps: float
     lasted_s: float
 
 
@@ -125,7 +125,7 @@ def contradictions(window: Window, fixes: Fixes) -> list[Contradiction]:
                 float(one.way_m[at]) if over else None,
                 float(one.places_m[at]) if over else None,
                 over * GRID_US / S,
-                None if over else float(one.drift_mps[at]),
+                float(one.drift_mps[at]),
                 float(len(run) * GRID_US / S),
             )
         )

@@ -82,26 +82,36 @@ class Jump:
 def wanted(rows: Rows) -> Bools:
     """Readings at which speed jumped, or the engine was stopped (which may bear out a jump before it)."""
     mask = rows.none
-    step_s = rows.step_s()
     for name in ("speed_kmh", "obd_speed_kmh"):
         if rows.has(name):
-            # Where readings without a speed lie between, the newest that has one counts.
-            before = rows.before(name)
-            if name == "obd_speed_kmh" or _interleaved(rows, before):
-                before = rows.carried(name)
-            with np.errstate(invalid="ignore"):
-                change = np.abs(before - rows.number(name))
-                suspect = change >= _STEEP_KMH
-                if suspect.any():
-                    per_s = change / np.minimum(step_s, _OVER_S[1])
-                    slow = (change >= LEAST_KMH) & (per_s >= _SUSPECT_G * _KMH_S_PER_G)
-                    mask |= slow | (suspect & (per_s >= _STEEP_G * _KMH_S_PER_G) & (step_s < _OVER_S[0]))
+            _mark_steep(rows, name, mask)
     if rows.has("ignition"):
         ignition = rows.flag("ignition")
         off = ignition == 0
         if off.any():
             mask |= off & (rows.shifted(ignition) == 1)
     return mask
+
+
+def _mark_steep(rows: Rows, name: str, mask: Bools) -> None:
+    """Mark in `mask` where a speed changed by more than brakes are likely to change it."""
+    speed, readings = rows.number(name), rows.readings
+    # Where readings without a speed lie between, the newest that has one counts.
+    missing = np.isnan(speed)
+    known = np.flatnonzero(~missing) if missing.any() else None
+    change = np.diff(speed if known is None else speed[known])
+    np.abs(change, out=change)
+    steep = np.flatnonzero(change >= _STEEP_KMH)
+    if not len(steep):
+        return
+    last, this = (steep, steep + 1) if known is None else (known[steep], known[steep + 1])
+    step_s = (readings.device_time_us[this] - readings.device_time_us[last]) / S
+    with np.errstate(divide="ignore"):
+        per_s = change[steep] / np.minimum(step_s, _OVER_S[1])
+    within = (change[steep] >= LEAST_KMH) & (per_s >= _SUSPECT_G * _KMH_S_PER_G)
+    at_once = (step_s < _OVER_S[0]) & (per_s >= _STEEP_G * _KMH_S_PER_G)
+    same = readings.vehicle_index[this] == readings.vehicle_index[last]
+    mask[this[same & (within | at_once)]] = True
 
 
 def jumps(window: Window) -> list[Jump]:
@@ -124,10 +134,6 @@ def jumps(window: Window) -> list[Jump]:
             if jump is not None and jump.at_us not in found:
                 found[jump.at_us] = jump
     return [found[at_us] for at_us in sorted(found)]
-
-
-def _interleaved(rows: Rows, before: Floats) -> bool:
-    return bool(np.count_nonzero(np.isnan(before)) > np.count_nonzero(rows.first))
 
 
 def _judged(window: Window, speed: Floats, other: Floats, pair: tuple[int, int]) -> Jump | None:

@@ -52,7 +52,7 @@ def shakes(window: Window, rows: Ints) -> bool:
     Against their middle, so that a device that sits askew or reports gravity shows no drive while it stands.
     """
     moved = [_spread(window.number(name)[rows]) for name in ("accel_x_mps2", "accel_y_mps2")]
-    return bool(np.hypot(*moved) >= _DRIVE_MPS2 or _spread(window.number("gyro_z_dps")[rows]) >= _DRIVE_DPS)
+    return bool(np.hypot(moved[0], moved[1]) >= _DRIVE_MPS2 or _spread(window.number("gyro_z_dps")[rows]) >= _DRIVE_DPS)
 
 
 def _spread(values: Floats) -> float:

@@ -56,17 +56,21 @@ class FuelTheft:
         known = np.flatnonzero(fuel_levels.usable(fuel))
         if not len(known):
             return mask
-        # The level told before it: much cheaper than Rows.carried, which walks through all rows.
-        vehicle, level = rows.readings.vehicle_index[known], fuel[known]
+        # The level told before it; cheaper than Rows.carried, which walks through all rows.
+        level, first = fuel, rows.first
+        if len(known) < len(fuel):
+            level, vehicle = fuel[known], rows.readings.vehicle_index[known]
+            first = np.append(True, vehicle[1:] != vehicle[:-1])
         before = np.append(np.nan, level[:-1])
-        before[np.append(True, vehicle[1:] != vehicle[:-1])] = np.nan
+        before[first] = np.nan
+        # Most rows end here: with the engine on, and not much lower.
+        engine_on = rows.flag("ignition")[known] == 1
+        maybe = np.flatnonzero(~(before - level < _STEP_RUNNING_PCT) | (~engine_on & (before > level)))
+        before, level, at = before[maybe], level[maybe], known[maybe]
         # Unknown before: it may have fallen. The first row of a vehicle has nothing before it.
-        fallen = _fallen(before, level) | (np.isnan(before) & ~rows.first[known])
-        at = known[fallen]
-        if len(at):
-            speed_kmh, ignition = rows.speed_kmh()[at], rows.flag("ignition")[at]
-            step = before[fallen] - fuel[at]
-            mask[at] = _stands(speed_kmh, ignition, step)
+        fallen = _fallen(before, level) | (np.isnan(before) & ~rows.first[at])
+        at, step = at[fallen], (before - level)[fallen]
+        mask[at] = _stands(rows.speed_kmh()[at], rows.flag("ignition")[at], step)
         return mask
 
     def wants_event(self, event: Event) -> bool:

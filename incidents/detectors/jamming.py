@@ -116,6 +116,12 @@ def _of_loss(window: Window, loss: Loss, at: int, faded: Fade) -> Finding:
     }
     begin_us = int(times[loss.rows[0]])
     fade_s = round((begin_us - faded.from_us) / S, 1)
+    reasons = [Reason("jamming_faded_while_driving", {"fade_s": fade_s})]
+    if faded.satellites is not None:
+        satellites = {"before": told["satellites_before"], "last": told["satellites_last"]}
+        reasons.append(Reason("jamming_satellites_fell", satellites))
+    if faded.hdop is not None:
+        reasons.append(Reason("jamming_geometry_worse", {"before": told["hdop_before"], "last": told["hdop_last"]}))
     values = {**told, "fade_s": fade_s, "duration_s": round((end_us - faded.from_us) / S, 1)}
     return Finding(
         "jamming",
@@ -125,7 +131,7 @@ def _of_loss(window: Window, loss: Loss, at: int, faded: Fade) -> Finding:
         faded.from_us,
         end_us,
         values,
-        (Reason("jamming_faded_while_driving", {**told, "fade_s": fade_s}),),
+        tuple(reasons),
     )
 
 

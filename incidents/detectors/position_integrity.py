@@ -113,10 +113,10 @@ def _of_leap(window: Window, fixes: Fixes, leap: Leap) -> Finding:
     values = {**_NOTHING, "max_apart_m": round(leap.apart_m)}
     witness = _witness(window, start_us, leap.told_us)
     if witness is not None:
-        reason = Reason("spoofing_leap", {**told, "witness": witness})
+        reasons = (Reason("spoofing_leap", told), Reason(f"spoofing_witness_{witness}"))
         values["witness"] = witness
         level, score = (2, 0.9) if leap.beyond_m >= _LEAP_M else (1, 0.7)
-        return Finding("spoofing", level, score, leap.told_us, start_us, leap.told_us, values, (reason,))
+        return Finding("spoofing", level, score, leap.told_us, start_us, leap.told_us, values, reasons)
     reason = Reason("implausible_leap", told)
     return Finding("implausible_position", 1, 0.7, leap.told_us, start_us, leap.told_us, values, (reason,))
 
@@ -146,14 +146,13 @@ def _of_contradiction(one: Contradiction) -> Finding:
     if one.way_m is not None and one.places_m is not None:
         told = {"way_m": round(one.way_m), "places_m": round(one.places_m)}
         values |= told
-        reason = Reason("spoofing_other_way", {"witness": one.witness, **told, "over_s": round(one.over_s)})
+        reason = Reason("spoofing_other_way", {**told, "over_s": round(one.over_s)})
     else:
-        drift_mps = None if one.drift_mps is None else round(one.drift_mps, 1)
-        values["drift_mps"] = drift_mps
-        reason = Reason("spoofing_drift", {"witness": one.witness, "drift_mps": drift_mps})
+        values["drift_mps"] = round(one.drift_mps, 1)
+        reason = Reason("spoofing_drift", {"drift_mps": values["drift_mps"]})
     return Finding(
         "spoofing", 2 if urgent else 1, 0.85 if urgent else 0.7, one.told_us, one.from_us, one.until_us, values,
-        (reason,),
+        (reason, Reason(f"spoofing_witness_{one.witness}")),
     )  # fmt: skip
 
 
@@ -162,8 +161,8 @@ def _of_freeze(one: Freeze) -> Finding:
     way_m = None if one.way_m is None else round(one.way_m)
     values = {**_NOTHING, "witness": one.witness, "way_m": way_m, "places_m": 0, "duration_s": lasted_s}
     if one.witness is not None:
-        reason = Reason("spoofing_frozen", {"witness": one.witness})
-        return Finding("spoofing", 2, 0.9, one.told_us, one.from_us, one.until_us, values, (reason,))
+        reasons = (Reason("spoofing_frozen"), Reason(f"spoofing_witness_{one.witness}"))
+        return Finding("spoofing", 2, 0.9, one.told_us, one.from_us, one.until_us, values, reasons)
     reason = Reason("feed_frozen", {"speed_kmh": one.speed_kmh})
     return Finding("feed_frozen", 1, 0.8, one.told_us, one.from_us, one.until_us, values, (reason,))
 

@@ -185,7 +185,7 @@ def _finding(window: Window, rows: Ints, speed: Floats, limit: Floats, sources: 
         "band": band,
         "duration_s": round(float(times[-1] - times[0]) / S, 1),
     }
-    told = {name: values[name] for name in ("limit_kmh", "limit_source", "over_pct", "band")}
+    told = {name: values[name] for name in ("limit_kmh", "over_pct")}
     told["speed_kmh"] = round(float(speed[row]), 1)
     return Finding(
         "speeding",
@@ -196,7 +196,7 @@ def _finding(window: Window, rows: Ints, speed: Floats, limit: Floats, sources: 
         int(times[0]),
         int(times[-1]),
         values,
-        (Reason("speeding_over_limit", told),),
+        (Reason("speeding_over_limit", told), Reason(f"speeding_limit_of_{sources[at]}")),
     )
 
 

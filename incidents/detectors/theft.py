@@ -88,7 +88,7 @@ class Theft:
         fixes = fixes.take(~_excursions.strayed(fixes).elsewhere)
         free = drives & ~_covered(window.vehicle.tenures, window.device_time_us)
         found = [
-            _finding(window, rows, 0.9, Reason("theft_without_contract", _ended(window, rows)))
+            _finding(window, rows, 0.9, _unheld(window, rows))
             for rows in _track.groups(free, window.device_time_us, _STOP_US)
             if _went_away(window, fixes, rows)
         ]
@@ -149,11 +149,13 @@ def _out_of_fences(window: Window, fixes: Fixes, drives: Bools) -> list[Finding]
     return found
 
 
-def _ended(window: Window, rows: Ints) -> dict[str, float | None]:
-    """Hours since somebody last held the vehicle, None when nobody did."""
+def _unheld(window: Window, rows: Ints) -> Reason:
+    """That nobody holds the vehicle, and since when."""
     begin_us = int(window.device_time_us[rows[0]])
     ends = [one.until_us for one in window.vehicle.tenures if one.until_us is not None and one.until_us <= begin_us]
-    return {"since_h": round((begin_us - max(ends)) / S / 3600.0, 1) if ends else None}
+    if not ends:
+        return Reason("theft_without_contract")
+    return Reason("theft_after_contract", {"since_h": round((begin_us - max(ends)) / S / 3600.0, 1)})
 
 
 def _finding(window: Window, rows: Ints, score: float, reason: Reason) -> Finding:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fleet_core import cli
-from incidents import notify, outbox, rounds
+from incidents.response import notify, outbox, rounds
 from tests.faults.launcher import die
 
 

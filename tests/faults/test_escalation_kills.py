@@ -17,9 +17,9 @@ import yaml
 
 from fleet_core import clock, db
 from fleet_core.embedded import tether
-from incidents import actions, people
-from incidents.actions import By
-from incidents.rota import Channel, Person
+from incidents.response import actions, people
+from incidents.response.actions import By
+from incidents.response.rota import Channel, Person
 from tests.response_cases import open_case
 from tests.services.sink import Sink
 

@@ -8,7 +8,7 @@ from typing import Final
 from fleet_core import sql
 from fleet_core.db import Connection
 
-_SQL: Final = sql.load("incidents", "lessons.sql")
+_SQL: Final = sql.load("incidents.response", "lessons.sql")
 
 # The same place: a junction with its approaches. Judgement.
 SAME_PLACE_M: Final = 200.0

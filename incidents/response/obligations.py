@@ -8,13 +8,14 @@ from typing import Final
 
 from fleet_core import sql
 from fleet_core.db import Connection
-from incidents import notices, outbox, people, standing, timeline
-from incidents.lifecycle import Refusal, RefusedError
-from incidents.notices import Reminder
-from incidents.policy import COUNTERMEASURE, EFFECTIVENESS_CHECK, ClosedLoop, IncidentPolicy
-from incidents.standing import Facts
+from incidents import timeline
+from incidents.response import notices, outbox, people, standing
+from incidents.response.lifecycle import Refusal, RefusedError
+from incidents.response.notices import Reminder
+from incidents.response.policy import COUNTERMEASURE, EFFECTIVENESS_CHECK, ClosedLoop, IncidentPolicy
+from incidents.response.standing import Facts
 
-_SQL: Final = sql.load("incidents", "obligations.sql")
+_SQL: Final = sql.load("incidents.response", "obligations.sql")
 
 NAME: Final = "obligations"
 VERSION: Final = 1

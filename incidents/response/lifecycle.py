@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from incidents.policy import LevelPlan
+from incidents.response.policy import LevelPlan
 
 ALIVE: Final = frozenset({"open", "acknowledged"})
 

@@ -14,12 +14,13 @@ import msgspec
 
 from fleet_core import sql
 from fleet_core.db import Connection
-from incidents import escalation, notices, obligations, outbox, people, policy, standing, timeline
-from incidents.escalation import ACTOR, CALL, CLOSED, DEADLINE, Done, Due, Scene
-from incidents.policy import OCCASIONS, IncidentPolicy, Policy
-from incidents.standing import Facts
+from incidents import timeline
+from incidents.response import escalation, notices, obligations, outbox, people, policy, standing
+from incidents.response.escalation import ACTOR, CALL, CLOSED, DEADLINE, Done, Due, Scene
+from incidents.response.policy import OCCASIONS, IncidentPolicy, Policy
+from incidents.response.standing import Facts
 
-_SQL: Final = sql.load("incidents", "rounds.sql")
+_SQL: Final = sql.load("incidents.response", "rounds.sql")
 _encode: Final = msgspec.json.Encoder().encode
 
 # What an acknowledgement makes needless.

@@ -6,11 +6,12 @@ from typing import Any, Final
 
 from fleet_core import sql
 from fleet_core.db import Connection
-from incidents import obligations, standing, timeline
-from incidents.lifecycle import Refusal, RefusedError
-from incidents.policy import COUNTERMEASURE, EFFECTIVENESS_CHECK
+from incidents import timeline
+from incidents.response import obligations, standing
+from incidents.response.lifecycle import Refusal, RefusedError
+from incidents.response.policy import COUNTERMEASURE, EFFECTIVENESS_CHECK
 
-_SQL: Final = sql.load("incidents", "countermeasures.sql")
+_SQL: Final = sql.load("incidents.response", "countermeasures.sql")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from fleet_core import sql
 from fleet_core.db import Connection
-from incidents import policy
-from incidents.escalation import Round, Standing
-from incidents.policy import IncidentPolicy
+from incidents.response import policy
+from incidents.response.escalation import Round, Standing
+from incidents.response.policy import IncidentPolicy
 
-_SQL: Final = sql.load("incidents", "standing.sql")
+_SQL: Final = sql.load("incidents.response", "standing.sql")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import yaml
 
 from fleet_core.settings import SettingsError
 from incidents import kinds
-from incidents.policy import (
+from incidents.response.policy import (
     CALLED,
     CHANNELS,
     COUNTERMEASURE,
@@ -36,7 +36,7 @@ from incidents.policy import (
     Text,
 )
 
-SHIPPED: Final = "incidents/policies/default.yaml"
+SHIPPED: Final = "incidents/response/policies/default.yaml"
 
 # Longest span a policy may name: a year.
 _MAX_S: Final = 366 * 86_400
@@ -53,7 +53,7 @@ class PolicyError(SettingsError):
 def load(path: str = "") -> Policy:
     """The policy in the file `path`, the shipped one when it is empty. Raises PolicyError."""
     if not path:
-        return parse(files("incidents").joinpath("policies/default.yaml").read_text(encoding="utf-8"), SHIPPED)
+        return parse(files("incidents.response").joinpath("policies/default.yaml").read_text(encoding="utf-8"), SHIPPED)
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -11,12 +11,13 @@ from typing import Any, Final
 
 from fleet_core import sql
 from fleet_core.db import Connection
-from incidents import lifecycle, obligations, rounds, standing, timeline
-from incidents.lifecycle import Refusal, RefusedError
-from incidents.policy import ChecklistItem, LevelPlan
-from incidents.standing import Facts
+from incidents import timeline
+from incidents.response import lifecycle, obligations, rounds, standing
+from incidents.response.lifecycle import Refusal, RefusedError
+from incidents.response.policy import ChecklistItem, LevelPlan
+from incidents.response.standing import Facts
 
-_SQL: Final = sql.load("incidents", "actions.sql")
+_SQL: Final = sql.load("incidents.response", "actions.sql")
 
 
 class NoSuchIncidentError(LookupError):

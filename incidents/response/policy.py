@@ -1,7 +1,7 @@
 """The response policy as values: who is called and when, what is to be done, what closes an incident.
 
-Read from a file by incidents/policy_file.py. Each incident keeps the part that applies to it, frozen as JSON when it is
-opened: what runs never changes under the hands of those who work on it, and can be shown years later.
+Read from a file by policy_file.py. Each incident keeps the part that applies to it, frozen as JSON when it is opened:
+what runs never changes under the hands of those who work on it, and can be shown years later.
 """
 
 from collections.abc import Mapping

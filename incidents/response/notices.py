@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from incidents import outbox, wording
-from incidents.escalation import CALL, Call, Done, Due, Scene
-from incidents.outbox import Notice
-from incidents.policy import CALLED, IncidentPolicy, Policy
-from incidents.rota import Hole, Person
-from incidents.standing import Facts
+from incidents import wording
+from incidents.response import outbox
+from incidents.response.escalation import CALL, Call, Done, Due, Scene
+from incidents.response.outbox import Notice
+from incidents.response.policy import CALLED, IncidentPolicy, Policy
+from incidents.response.rota import Hole, Person
+from incidents.response.standing import Facts
 
 # Items of the checklist that a call names: what to do before anything else. More would not be read on a telephone.
 _FIRST_ITEMS: Final = 2

@@ -16,8 +16,8 @@ from typing import Final
 import msgspec
 
 from fleet_core import clock
-from incidents import webhooks
-from incidents.outbox import Attempt, Claimed
+from incidents.response import webhooks
+from incidents.response.outbox import Attempt, Claimed
 
 log = logging.getLogger("fleet.incidents.notify")
 

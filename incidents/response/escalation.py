@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from incidents.policy import CALLED, IncidentPolicy, LevelPlan
-from incidents.rota import Channel, Person, Reached, Rota
+from incidents.response.policy import CALLED, IncidentPolicy, LevelPlan
+from incidents.response.rota import Channel, Person, Reached, Rota
 
 NAME: Final = "escalation"
 VERSION: Final = 1

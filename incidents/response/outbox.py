@@ -19,10 +19,11 @@ import msgspec
 
 from fleet_core import sql
 from fleet_core.db import Connection
-from incidents import standing, timeline
-from incidents.escalation import CALL
+from incidents import timeline
+from incidents.response import standing
+from incidents.response.escalation import CALL
 
-_SQL: Final = sql.load("incidents", "outbox.sql")
+_SQL: Final = sql.load("incidents.response", "outbox.sql")
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
 NAME: Final = "outbox"

@@ -13,7 +13,7 @@ import msgspec
 from fleet_core import sql
 from fleet_core.db import Connection
 
-_SQL: Final = sql.load("incidents", "watchdog.sql")
+_SQL: Final = sql.load("incidents.response", "watchdog.sql")
 _encode: Final = msgspec.json.Encoder().encode
 
 # A job is late when it has not run for three of its periods and this long besides. Judgement: a start, a checkpoint of

@@ -9,11 +9,11 @@ import msgspec
 
 from fleet_core import sql
 from fleet_core.db import Connection
-from incidents import rota
-from incidents.policy import CHANNELS, Policy
-from incidents.rota import Channel, Hole, Person, Rota, Shift
+from incidents.response import rota
+from incidents.response.policy import CHANNELS, Policy
+from incidents.response.rota import Channel, Hole, Person, Rota, Shift
 
-_SQL: Final = sql.load("incidents", "people.sql")
+_SQL: Final = sql.load("incidents.response", "people.sql")
 _encode: Final = msgspec.json.Encoder().encode
 
 MAX_CHANNELS: Final = 10

@@ -1,0 +1,1 @@
+"""The answer to an incident: policy, rota, escalation, what people do, what is owed, notices."""
