@@ -106,7 +106,8 @@ def facts_of(hour: Window) -> dict[str, float]:
     facts |= _temperatures(hour)
     for wheel in WHEELS:
         facts |= _tyre(wheel, time_s, hour.number(f"tyre_{wheel}_kpa"))
-    return {name: round(value, 3) for name, value in facts.items()}
+    # Instants stay exact: a rounded one may lie after the reading that it is of.
+    return {name: round(value, 6 if name.endswith("_s") else 3) for name, value in facts.items()}
 
 
 def hours_of(window: Window) -> Hours:

@@ -188,8 +188,9 @@ def holes(
                     continue
                 instead = tuple(person.person_id for person in reached.people)
                 hole = Hole(kind, role, depot, allowed, begin, end, reached.passed_over, instead)
-                if spans and replace(hole, starts_at=spans[-1].starts_at) == replace(spans[-1], ends_at=end):
-                    # The same as just before: one span.
+                # The same as just before, and nothing in between: one span.
+                newest = spans[-1] if spans and spans[-1].ends_at == begin else None
+                if newest is not None and replace(hole, starts_at=newest.starts_at) == replace(newest, ends_at=end):
                     hole = replace(hole, starts_at=spans.pop().starts_at)
                 spans.append(hole)
             found += spans

@@ -160,7 +160,7 @@ def repeats() -> int:
 @pytest.fixture
 def watch(database_url: str, tmp_path: Path, repeats: int) -> Iterator[Watch]:
     held: dict[str, Any] = yaml.safe_load(
-        (REPOSITORY / "incidents" / "policies" / "default.yaml").read_text(encoding="utf-8")
+        (REPOSITORY / "incidents" / "response" / "policies" / "default.yaml").read_text(encoding="utf-8")
     )
     steps = plan_of(repeats)
     held["levels"][2] |= {"steps": steps, "inform": {}}
