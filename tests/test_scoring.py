@@ -50,6 +50,13 @@ def test_anything_else_is_missed_and_false(other: Detection) -> None:
     assert result.false == (other,)
 
 
+def test_two_codes_at_once_are_two_truths() -> None:
+    both = [{**truth("trouble_code", level=1), "code": code} for code in ("P0300", "C0035")]
+    at = 100 * S
+    found = Detection(1, "v1", "codes", 1, Finding("trouble_code", 1, 0.9, at, at, at, subject="C0035"))
+    assert [bool(one.detections) for one in matched(both, found).found] == [False, True]
+
+
 def test_what_is_allowed_counts_neither_way() -> None:
     allowed = {"kind": "allowed", "incident": "crash", "vehicle_id": "v1", "from_ms": 90_000, "until_ms": 110_000}
     assert matched([allowed], detection()) == Matched((), ())

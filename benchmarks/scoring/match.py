@@ -93,6 +93,7 @@ def match(truths: Sequence[Truth], detections: Sequence[Detection]) -> Matched:
             for number, truth in enumerate(truths)
             if (truth.vehicle_id, truth.kind) == (detection.vehicle_id, detection.finding.kind)
             and _apart_us(truth, detection) <= tolerance_us(truth.kind)
+            and _same_subject(truth, detection)
             # What is allowed at most at a level is false above it.
             and (not truth.allowed or not truth.levels or detection.finding.level in truth.levels)
         ]
@@ -103,6 +104,13 @@ def match(truths: Sequence[Truth], detections: Sequence[Detection]) -> Matched:
         if not allowed:
             of[number].append(detection)
     return Matched(tuple(Found(truths[number], tuple(items)) for number, items in of.items()), tuple(false))
+
+
+def _same_subject(truth: Truth, detection: Detection) -> bool:
+    """Whether a detection is about the trouble code or the fence that the truth names; where either names none, yes."""
+    named = next((str(truth.facts[name]) for name in ("code", "fence_id") if truth.facts.get(name)), "")
+    subject = detection.finding.subject
+    return not named or not subject or subject == named
 
 
 def _apart_us(truth: Truth, detection: Detection) -> int:
