@@ -1,19 +1,28 @@
 """Readings made for tests of detectors: a vehicle, its columns second by second, and ways to have them judged."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fleet_core import columns
+from fleet_core import columns, publications
 from fleet_core.readings import Readings, concatenate
+from fleet_core.settings import Settings
 from incidents.detector import Detector
 from incidents.fences import METRES_A_DEGREE, FenceSet
 from incidents.judge import Judge
 from incidents.remembered import Memory
 from incidents.source import Detection
 from incidents.window import Event, S, Vehicle
+from ingest.batch import decode
 from ingest.dry_run import judge_all
+from ingest.message import Message
+from simulators import town
+from simulators.scenario import Request, untold
+from simulators.traffic import Traffic
 
 START_S = 1_764_000_000  # 2025-11-24 16:00 UTC
 LAT_DEG, LON_DEG = 31.2, 121.5
@@ -126,6 +135,28 @@ def kinds(detections: Sequence[Detection]) -> list[str]:
 def spans_s(detections: Sequence[Detection]) -> list[tuple[float, float]]:
     """Spans in seconds after START_S."""
     return [(one.finding.start_us / S - START_S, one.finding.end_us / S - START_S) for one in detections]
+
+
+@cache
+def ordinary_traffic(*, vehicles: int, seconds: int, seed: int) -> Readings:
+    """Simulated ordinary traffic as ingest would store it, coverage gaps and lost fixes included."""
+    with tempfile.TemporaryDirectory() as folder:
+        request = Request(
+            vehicles=vehicles,
+            seed=seed,
+            city=town.write_demo_pack(Path(folder)),
+            start_ms=START_S * 1000 + 10 * 3_600_000,
+            duration_s=seconds,
+            encode=publications.encoder("msgpack"),
+            partitions=16,
+            id_prefix="ordinary",
+            clock_offset_ms=np.zeros(vehicles, dtype=np.int64),
+        )
+        sent = list(Traffic(request, untold).run())
+    received = [Message("p00", 0, 0, one.topic, one.payload, one.due_ms * 1000) for one in sent]
+    batch = decode(received, Settings())
+    assert not batch.refused
+    return batch.readings
 
 
 def _memory(vehicles: Sequence[Vehicle], fences: FenceSet | None) -> Memory:

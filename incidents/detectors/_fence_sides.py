@@ -104,7 +104,7 @@ def _came_across(fixes: Fixes, beyond_m: Floats, side: Ints, unclear: Bools) -> 
         since = int(np.searchsorted(fixes.time_us, fixes.time_us[row] - round(_ACROSS_S * S)))
         there = beyond_m[since:row]
         # How far it was on the other side, and how far it is on this one.
-        other_m = float(there.max() if side[row] == INSIDE else -there.min())
+        other_m = float(there.max(initial=0.0) if side[row] == INSIDE else -there.min(initial=0.0))
         mask[row] = other_m > 0.0 and other_m + abs(float(beyond_m[row])) >= _ACROSS_M
     return mask
 

@@ -17,8 +17,9 @@ _LATE_US: Final = 300 * S
 # A reading or two may have been sent again. Judgement.
 _LASTS_US: Final = 30 * S
 _LEAST_READINGS: Final = 3
-# Late readings no further apart belong together. Judgement.
+# Late readings no further apart belong together, if they are not few among prompt ones. Judgement.
 _APART_US: Final = 120 * S
+_LATE_SHARE: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class FeedLate:
             (delay_us > _LATE_US) & (window.flag("ignition") != 0), window.device_time_us, _APART_US
         ):
             start_us, end_us = int(window.device_time_us[rows[0]]), int(window.device_time_us[rows[-1]])
-            if len(rows) < _LEAST_READINGS or end_us - start_us < _LASTS_US:
+            share = len(rows) / (rows[-1] - rows[0] + 1)
+            if len(rows) < _LEAST_READINGS or end_us - start_us < _LASTS_US or share < _LATE_SHARE:
                 continue
             first_s = round(float(delay_us[rows[0]]) / S, 1)
             kept = window.flag("buffered")[rows[0]]
