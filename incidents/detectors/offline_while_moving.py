@@ -20,6 +20,7 @@ _SILENT_S: Final = 300.0
 _HEARTBEATS: Final = 3.0
 # The heartbeat is the middle of the distances between so many readings before the silence.
 _LAST_READINGS: Final = 20
+_KNOWN_READINGS: Final = 3
 # What the vehicle did: by the readings of its last seconds. Judgement.
 _LAST_S: Final = 30.0
 _MOVES_KMH: Final = 10.0
@@ -81,6 +82,8 @@ class OfflineWhileMoving:
 
 def _silence(window: Window, row: int, silent_s: float, *, back: bool) -> list[Finding]:
     """The silence after a reading, of a vehicle that was moving."""
+    if silent_s < _SILENT_S or row + 1 < _KNOWN_READINGS:
+        return []
     limit_s = max(_SILENT_S, _HEARTBEATS * _heartbeat_s(window.device_time_us[: row + 1]))
     if silent_s < limit_s:
         return []
@@ -111,9 +114,8 @@ def _silence(window: Window, row: int, silent_s: float, *, back: bool) -> list[F
 
 
 def _heartbeat_s(time_us: Ints) -> float:
-    """How often the vehicle usually spoke, seconds; 0 when nobody knows."""
-    steps_s = np.diff(time_us[-_LAST_READINGS:]) / S
-    return float(np.median(steps_s)) if len(steps_s) else 0.0
+    """How often the vehicle usually spoke, seconds."""
+    return float(np.median(np.diff(time_us[-_LAST_READINGS:]))) / S
 
 
 def _last_state(window: Window, rows: Ints) -> dict[str, Any]:

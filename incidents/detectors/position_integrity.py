@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from incidents.detector import Candidates, Finding, Lane, Reason
-from incidents.detectors import _distances, _excursions, _freezes, _losses, _track
+from incidents.detectors import _clock, _distances, _excursions, _freezes, _losses, _track
 from incidents.detectors._distances import Contradiction
 from incidents.detectors._excursions import Excursion, Leap
 from incidents.detectors._freezes import Freeze
@@ -71,6 +71,9 @@ class PositionIntegrity:
 
     def examine(self, window: Window) -> list[Finding]:
         """Findings of all four kinds, in order of time."""
+        once = _clock.told_once(window)
+        if not once.all():
+            window = window.take(once)
         fixes = _track.fixes(window, _WORST_ACCURACY_M)
         if len(fixes) < _JUMPS or _stood(window, fixes):
             return []
