@@ -22,6 +22,7 @@ _NO_SIGNAL_KPA: Final = 2.0
 _LOW_SHARE: Final = 0.75
 _LOW_BEFORE_SHARE: Final = 0.85
 _MATE_KEEPS_SHARE: Final = 0.85
+_STILL_WELL_SHARE: Final = 0.95
 # A fast loss is -50 kPa/min (reference of detection, section A4), a slow one -1. Between them, lower than half way
 # because noise of a few kPa is in it.
 _FAST_KPA_MIN: Final = 35.0
@@ -127,7 +128,7 @@ def _of_wheel(wheel: str, time_us: Ints, kpa: Floats, mate: Floats, speed_kmh: F
             "max_speed_kmh": None if np.isnan(speed_kmh[at]) else round(float(speed_kmh[at])),
         }
         told = {"wheel": wheel, "pressure_kpa": values["min_pressure_kpa"], "fall_kpa_min": values["max_fall_kpa_min"]}
-        start_us = int(time_us[top])
+        start_us = int(time_us[recent][kpa[recent] >= _STILL_WELL_SHARE * kpa[top]][-1])
         found.append(
             Finding(
                 "tyre_blowout", 2, 0.9, now_us, start_us, now_us, values,
