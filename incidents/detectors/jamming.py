@@ -78,9 +78,10 @@ def without_fix_moving(rows: Rows) -> Bools:
         return rows.none
     with np.errstate(invalid="ignore"):
         lost = (rows.flag("fix_valid") == 0) | (rows.number("satellites") < _track.LEAST_SATELLITES)
-    if rows.has("lat_deg"):
+    untold = np.isnan(rows.number("lat_deg")) if rows.has("lat_deg") else rows.none
+    if untold.any():
         # Nothing at all is told of a position: there was one before, or the device has no receiver.
-        lost |= np.isnan(rows.number("lat_deg")) & ~np.isnan(rows.carried("lat_deg"))
+        lost |= untold & ~np.isnan(rows.carried("lat_deg"))
     lost &= rows.flag("ignition") != 0
     if not lost.any():
         return rows.none

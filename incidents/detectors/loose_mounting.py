@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from fleet_core import topics
-from incidents.detector import Finding, Lane, Reason
+from incidents.detector import Candidates, Finding, Lane, Reason
 from incidents.detectors._around import COLUMNS as _SPEED_COLUMNS
 from incidents.detectors._around import believed_speed_kmh
 from incidents.detectors._burst import G_MPS2, bursts_of
@@ -59,6 +59,7 @@ class LooseMounting:
     columns: frozenset[str] = _SPEED_COLUMNS | _OVERTURN_COLUMNS
     streams: frozenset[str] = frozenset({topics.BURST, topics.ALARM})
     every_s: float = 900.0
+    candidates: Candidates | None = Candidates.ACTIVE
 
     def wants(self, rows: Rows) -> Bools:
         """None: it is swept."""
