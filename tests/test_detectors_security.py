@@ -333,6 +333,8 @@ def test_a_glitch_a_starter_and_a_battery_that_runs_flat_are_not_unplugged() -> 
     assert judged(ALL, supplied(cut_at(300, 2))) == []
     assert judged(ALL, supplied(cut_at(300, 4, to_v=7.4))) == []
     assert judged(ALL, supplied(np.linspace(12.6, 2.0, 900))) == []
+    weak = supplied(cut_at(300, 5, to_v=4.9), ignition=np.arange(900) >= 299)
+    assert judged(ALL, weak) == []
     assert judged(ALL, supplied(np.zeros(900))) == []  # never connected
 
 
@@ -382,6 +384,9 @@ def test_a_correction_a_reboot_late_data_and_a_hash_for_a_number_are_no_tamperin
     hashed = set_back(300.0)
     hashed.seq[:] = np.random.default_rng(1).integers(-(2**62), 2**62, len(hashed))
     assert judged([TAMPER], hashed) == []
+    corrected = np.where(np.arange(1_200) < 600, np.arange(1_200) + 240.0, np.arange(1_200))
+    ahead = readings(corrected, delay_s=np.where(np.arange(1_200) < 600, -238.0, 2.0), **drive(1_200))
+    assert judged([TAMPER], ahead) == []
     restarted = in_order(drive(900), seq=np.concatenate((np.arange(400), np.arange(500))))
     assert judged([TAMPER], restarted) == []
 
@@ -441,6 +446,13 @@ def test_a_stop_a_gap_of_coverage_a_backlog_and_a_clock_set_forward_are_no_silen
     assert judged([OFFLINE], backlog) == []
     ahead = readings(np.where(t < 600, t - 200.0, t + 150.0), delay_s=np.where(t < 600, 202.0, -148.0), **columns)
     assert judged([OFFLINE], ahead) == []
+
+
+def test_a_silence_after_a_crash_or_a_cut_is_theirs() -> None:
+    crash = [alarm("crash", 597)]
+    assert judged([OFFLINE], silent_after(600), events=crash) == []
+    unplugged = np.where(np.arange(600) < 590, 13.9, 0.0)
+    assert kinds(judged([OFFLINE, UNPLUG], silent_after(600, external_v=unplugged))) == ["unplug"]
 
 
 def test_a_vehicle_that_comes_back_was_silent_and_one_that_speaks_seldom_is_not() -> None:

@@ -21,11 +21,16 @@ _SHUFFLED_US: Final = 30 * S
 
 @dataclass(frozen=True, slots=True)
 class SetBack:
-    """The clock went back: from `until_us` to `from_us` or further. `rebooted`: the device had started anew."""
+    """The clock went back: from `until_us` to `from_us` or further.
+
+    behind_s   how far it is behind afterwards, at least; a clock that was ahead and is right again is not
+    rebooted   the device had started anew
+    """
 
     from_us: int
     until_us: int
     by_s: float
+    behind_s: float
     rebooted: bool
 
 
@@ -55,11 +60,12 @@ def set_back(window: Window) -> SetBack | None:
     from_us, until_us = int(window.device_time_us[later[0]]), int(window.device_time_us[earlier[-1]])
     delay_us = received - window.device_time_us
     # Readings that wait for a network are late too, but the promptest ones tell how far a clock is off.
-    off_s = (int(delay_us[later].min()) - int(delay_us[earlier].min())) / S
+    behind_s = int(delay_us[later].min()) / S
+    off_s = behind_s - int(delay_us[earlier].min()) / S
     shown_s = (until_us - from_us) / S
     boots = seq >> 32
     rebooted = bool(boots[later].min() > boots[earlier].max())
-    return SetBack(from_us, until_us, round(max(off_s, shown_s), 1), rebooted)
+    return SetBack(from_us, until_us, round(max(off_s, shown_s), 1), behind_s, rebooted)
 
 
 def told_once(window: Window) -> Bools:

@@ -2,7 +2,7 @@
 
 Silence is what did not arrive, not what carries an old time: a device that sends its backlog is not silent. What it was
 like at the last reading grades it: a fast vehicle with a sound supply has no harmless reason, one that rolled into a
-car park or whose battery was dying has.
+car park or whose battery was dying has. Where the reason is known, a crash or a cut supply, that is what is told.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from fleet_core import topics
 from incidents.detector import Candidates, Finding, Lane, Reason
 from incidents.rows import Rows
 from incidents.window import Bools, Event, Ints, S, Window
@@ -29,6 +30,10 @@ _URGENT_S: Final = 600.0
 _FAST_KMH: Final = 30.0
 _SOUND_V: Final = 11.0
 _SOUND_OWN_V: Final = 3.5
+# What explains a silence: a supply below this (section B8), a crash this close to the last reading. Judgement.
+_CUT_V: Final = 5.25
+_CRASH_US: Final = 60 * S
+_CRASHES: Final = frozenset({"crash", "airbag", "rollover", "sos"})
 # How long a silence is watched.
 _SEEN_AFTER_S: Final = 3_600.0
 # Where the time between two readings is no silence but a clock that was set forward: its arrivals are close together.
@@ -51,7 +56,7 @@ class OfflineWhileMoving:
     columns: frozenset[str] = frozenset(
         {"speed_kmh", "obd_speed_kmh", "ignition", "external_v", "battery_v", "fix_valid", "lat_deg", "lon_deg"}
     )
-    streams: frozenset[str] = frozenset()
+    streams: frozenset[str] = frozenset({topics.ALARM, topics.BURST})
     every_s: float = 30.0
     candidates: Candidates | None = Candidates.SILENT
 
@@ -93,6 +98,8 @@ def _silence(window: Window, row: int, silent_s: float, *, back: bool) -> list[F
     speed = speed[np.isfinite(speed)]
     if not len(speed) or window.flag("ignition")[row] == 0 or min(speed[-2:]) < _MOVES_KMH:
         return []
+    if _explained(window, rows, start_us):
+        return []
     state = _last_state(window, rows)
     state["speed_kmh"] = round(float(speed[-1]), 1)
     weak = (state["external_v"] or _SOUND_V) < _SOUND_V or (state["battery_v"] or _SOUND_OWN_V) < _SOUND_OWN_V
@@ -111,6 +118,18 @@ def _silence(window: Window, row: int, silent_s: float, *, back: bool) -> list[F
             tuple(reasons),
         )
     ]  # fmt: skip
+
+
+def _explained(window: Window, rows: Ints, start_us: int) -> bool:
+    """Whether a crash or a cut supply is why nothing more came: then that is told, by its own detector."""
+    volts = window.number("external_v")[rows]
+    volts = volts[np.isfinite(volts)]
+    if len(volts) and volts[-1] <= _CUT_V:
+        return True
+    return any(
+        abs(event.occurred_us - start_us) <= _CRASH_US and (event.stream == topics.BURST or event.kind in _CRASHES)
+        for event in window.of(topics.ALARM, topics.BURST)
+    )
 
 
 def _heartbeat_s(time_us: Ints) -> float:

@@ -92,7 +92,8 @@ class Tamper:
 
 def _clock_set_back(window: Window) -> list[Finding]:
     back = _clock.set_back(window)
-    if back is None or back.rebooted or back.by_s < _SET_BACK_S:
+    # A clock that was ahead and is right again was corrected.
+    if back is None or back.rebooted or min(back.by_s, back.behind_s) < _SET_BACK_S:
         return []
     reason = Reason("tamper_clock_set_back", {"by_s": back.by_s})
     return [_finding(1, 0.85, back.from_us, back.until_us, reason, max_clock_back_s=back.by_s)]

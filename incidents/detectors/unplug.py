@@ -16,6 +16,8 @@ from incidents.window import Bools, Event, Ints, S, Window
 # Reference of detection, section B8: supply below about 5.25 V for 1 to 3 s.
 _CUT_V: Final = 5.25
 _CUT_US: Final = 3 * S
+# A starter that a weak battery hardly turns takes up to 4 s (section A4), and pulls the supply as low. Judgement.
+_STARTER_US: Final = 15 * S
 # What a connected supply shows at least: a flat battery is still above (B9: under 12.0 to 12.1 V flat). Judgement.
 _SOUND_V: Final = 9.0
 # Cut for so long nobody has just worked on a plug: urgent. Silent for so long after it, the device was taken off.
@@ -97,7 +99,7 @@ def _of_cut(window: Window, told: Ints, at: int) -> Finding | None:
     back = np.flatnonzero(volts[at:] >= _SOUND_V)
     back_us = int(times[at + int(back[0])]) if len(back) else None
     last_us = int(times[at + int(back[0]) - 1]) if len(back) else int(times[-1])
-    if back_us is not None and back_us - start_us < _CUT_US:
+    if back_us is not None and back_us - start_us < (_STARTER_US if _starts(window, start_us) else _CUT_US):
         return None
     end_us = min(last_us, start_us + _TOLD_US)
     newest_us = max(int(window.device_time_us[-1]), last_us)
@@ -120,6 +122,13 @@ def _of_cut(window: Window, told: Ints, at: int) -> Finding | None:
     revisit_us = None if level == 2 or back_us is not None else start_us + _SILENT_US + _URGENT_US
     score = 0.95 if lasted or silent else 0.8
     return Finding("unplug", level, score, start_us, start_us, end_us, values, tuple(reasons), revisit_us)
+
+
+def _starts(window: Window, at_us: int) -> bool:
+    """Whether the engine is being started: the ignition came on a short while before, or comes on just then."""
+    low, high = np.searchsorted(window.device_time_us, [at_us - _STARTER_US, at_us + _CUT_US])
+    ignition = window.flag("ignition")[low:high]
+    return bool(((ignition[1:] == 1) & (ignition[:-1] == 0)).any())
 
 
 def _of_alarm(window: Window, at_us: int) -> Finding:
