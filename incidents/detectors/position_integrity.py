@@ -37,6 +37,12 @@ _AGAIN_US: Final = 60 * S
 _JUMPS: Final = 3
 # Stray fixes this close to a loss of fixes are its doing.
 _LOSS_US: Final = 30 * S
+# What bears on a judgement, before and after.
+_BEFORE_US: Final = _distances.REACH * _distances.GRID_US + 120 * S
+_AFTER_US: Final = _AGAIN_US + 30 * S
+# Since the reading before: further than a standing odometer and a drifting fix go.
+_MOVED_KM: Final = 0.02
+_MOVED_DEG: Final = 0.0003
 # A contradiction that goes on for so long is urgent. Judgement.
 _URGENT_S: Final = 60.0
 # Other doubts this close to a spoofing are part of it.
@@ -52,8 +58,8 @@ class PositionIntegrity:
     purpose: str = "places that cannot be true, or that the vehicle itself contradicts"
     kinds: tuple[str, ...] = ("spoofing", "implausible_position", "feed_frozen", "feed_jumping")
     lane: Lane = Lane.SWEEP
-    before_s: float = _distances.REACH * _distances.GRID_US / S + 120.0
-    after_s: float = _AGAIN_US / S + 30.0
+    before_s: float = _BEFORE_US / S
+    after_s: float = _AFTER_US / S
     episode_gap_s: float = 600.0
     stale_after_s: float = 6 * 3_600.0
     columns: frozenset[str] = _track.TRACK_COLUMNS | _distances.COLUMNS | _freezes.COLUMNS | _losses.COLUMNS
@@ -74,36 +80,48 @@ class PositionIntegrity:
         once = _clock.told_once(window)
         if not once.all():
             window = window.take(once)
-        fixes = _track.fixes(window, _WORST_ACCURACY_M)
-        if len(fixes) < _JUMPS or _stood(window, fixes):
-            return []
-        frozen = _freezes.freezes(window, fixes)
-        news = fixes.take(~_freezes.repeated(window, fixes))
-        strayed = _excursions.strayed(news)
-        leaps = [leap for leap in strayed.leaps if _is_leap(news, leap)]
-        against = _distances.contradictions(window, news.take(~strayed.elsewhere))
-        found = [_of_contradiction(one) for one in against]
-        found += [_of_leap(window, news, one) for one in leaps]
-        found += [_of_freeze(one) for one in frozen]
-        spoofed = [one for one in found if one.kind == "spoofing"]
-        lost = _losses.losses(window)
-        excursions = [one for one in strayed.excursions if not _beside(window, lost, news, one)]
-        found += _of_excursions(news, excursions)
-        return sorted(
-            (one for one in found if one in spoofed or not _part_of(one, spoofed)),
-            key=lambda one: (one.start_us, one.at_us, one.kind),
+        return [finding for stretch in _stretches(window) for finding in _doubts(stretch)]
+
+
+def _stretches(window: Window) -> list[Window]:
+    """Parts of a window in which anything moved, each with what bears on it: weeks of standing need no look."""
+    with np.errstate(invalid="ignore"):
+        moves = (window.number("speed_kmh") >= _track.STANDS_KMH) | (
+            window.number("obd_speed_kmh") >= _track.STANDS_KMH
         )
+    # What moves without telling a speed: an odometer, or a place far from the one before.
+    for name, least in (("odometer_km", _MOVED_KM), ("lat_deg", _MOVED_DEG), ("lon_deg", _MOVED_DEG)):
+        values = window.number(name)
+        rows = np.flatnonzero(np.isfinite(values))
+        moves[rows[1:]] |= np.abs(np.diff(values[rows])) >= least
+    times = window.device_time_us
+    return [
+        window.between(int(times[rows[0]]) - _BEFORE_US, int(times[rows[-1]]) + _AFTER_US)
+        for rows in _track.groups(moves, times, _BEFORE_US + _AFTER_US)
+    ]
 
 
-def _stood(window: Window, fixes: Fixes) -> bool:
-    """Whether nothing moved at all: the most frequent window of all, and quickly told."""
-    moves = [window.number(name) for name in ("speed_kmh", "obd_speed_kmh")]
-    if any(np.isfinite(one).any() and np.nanmax(one) >= _track.STANDS_KMH for one in moves):
-        return False
-    odometer = window.number("odometer_km")
-    if np.isfinite(odometer).any() and np.nanmax(odometer) - np.nanmin(odometer) > 0.1:
-        return False
-    return bool(np.ptp(fixes.lat_deg) < 1e-4 and np.ptp(fixes.lon_deg) < 1e-4)
+def _doubts(window: Window) -> list[Finding]:
+    """Findings of one stretch."""
+    fixes = _track.fixes(window, _WORST_ACCURACY_M)
+    if len(fixes) < _JUMPS:
+        return []
+    frozen = _freezes.freezes(window, fixes)
+    news = fixes.take(~_freezes.repeated(window, fixes))
+    strayed = _excursions.strayed(news)
+    leaps = [leap for leap in strayed.leaps if _is_leap(news, leap)]
+    against = _distances.contradictions(window, news.take(~strayed.elsewhere))
+    found = [_of_contradiction(one) for one in against]
+    found += [_of_leap(window, news, one) for one in leaps]
+    found += [_of_freeze(one) for one in frozen]
+    spoofed = [one for one in found if one.kind == "spoofing"]
+    lost = _losses.losses(window)
+    excursions = [one for one in strayed.excursions if not _beside(window, lost, news, one)]
+    found += _of_excursions(news, excursions)
+    return sorted(
+        (one for one in found if one in spoofed or not _part_of(one, spoofed)),
+        key=lambda one: (one.start_us, one.at_us, one.kind),
+    )
 
 
 def _is_leap(fixes: Fixes, leap: Leap) -> bool:
