@@ -144,8 +144,8 @@ def _in_readings(window: Window) -> list[Overturn]:
     found = []
     with np.errstate(invalid="ignore"):
         turning = np.linalg.norm(gyro, axis=1)
-        rolls = near & (np.fmin(turning, np.roll(turning, 1)) >= _STILL_ROLLS_DPS)
-        rolls &= np.fmax(turning, np.roll(turning, 1)) >= _ROLLS_DPS
+        rolls = near & (np.minimum(turning, np.roll(turning, 1)) >= _STILL_ROLLS_DPS)
+        rolls &= np.maximum(turning, np.roll(turning, 1)) >= _ROLLS_DPS
         size = np.linalg.norm(accel, axis=1)
         along = (accel * np.roll(accel, 1, axis=0)).sum(axis=1)
         swings = near & holds & np.roll(holds, 1) & (along < np.cos(np.radians(_SWUNG_DEG)) * size * np.roll(size, 1))
