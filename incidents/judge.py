@@ -137,10 +137,14 @@ class Judge:
     def _gate(self, rows: Rows, asked: dict[str, _Asked], late: Sequence[Span] = ()) -> None:
         """Ask for what gates want. `late`: only for readings of these spans and those whose past they are part of."""
         index, times, vehicles = rows.readings.vehicle_index, rows.readings.device_time_us, rows.readings.vehicles
+        touched: dict[int, NDArray[np.bool_]] = {}
         for detector in self._stream:
             mask = detector.wants(rows)
-            if late:
-                mask = mask & _touched(rows.readings, late, round(detector.before_s * S))
+            if late and mask.any():
+                ahead_us = round(detector.before_s * S)
+                if ahead_us not in touched:
+                    touched[ahead_us] = _touched(rows.readings, late, ahead_us)
+                mask = mask & touched[ahead_us]
             wanted = np.flatnonzero(mask)
             if not len(wanted):
                 continue
@@ -254,13 +258,18 @@ def _touched(readings: Readings, spans: Sequence[Span], ahead_us: int) -> NDArra
     index, times = readings.vehicle_index, readings.device_time_us
     number = {vehicle_id: at for at, vehicle_id in enumerate(readings.vehicles)}
     steps = np.zeros(len(readings) + 1, dtype=np.int64)
-    for vehicle_id, from_us, until_us in spans:
+    by_vehicle: dict[str, list[Span]] = defaultdict(list)
+    for span in spans:
+        by_vehicle[span.vehicle_id].append(span)
+    for vehicle_id, its in by_vehicle.items():
         first, last = np.searchsorted(index, [number[vehicle_id], number[vehicle_id] + 1])
         own = times[first:last]
-        begin, after = np.searchsorted(own, [from_us, until_us + 1])
-        end = max(int(np.searchsorted(own, until_us + ahead_us, side="right")), min(int(after) + 1, len(own)))
-        steps[first + begin] += 1
-        steps[first + end] -= 1
+        until = np.array([span.until_us for span in its])
+        begin = np.searchsorted(own, [span.from_us for span in its])
+        following = np.minimum(np.searchsorted(own, until + 1) + 1, len(own))
+        end = np.maximum(np.searchsorted(own, until + ahead_us, side="right"), following)
+        np.add.at(steps, first + begin, 1)
+        np.add.at(steps, first + end, -1)
     touched: NDArray[np.bool_] = np.cumsum(steps)[:-1] > 0
     return touched
 
