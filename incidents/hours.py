@@ -65,7 +65,7 @@ STANDING_KMH: Final = 3.0
 _SEEN_S: Final = 60.0
 _END_S: Final = 60.0
 # An engine below this speed does not run: the slowest idle is about 550 /min, a starter turns it at 150 to 250 /min.
-_RUNNING_RPM: Final = 400.0
+RUNNING_RPM: Final = 400.0
 _REST_S: Final = 1_800.0  # surface charge has gone after half an hour or more (workshop practice)
 # The voltage around a start: a starter turns for 0.5 to 4 s, up to some seconds after the ignition is switched on.
 _BEFORE_START_S: Final = 2.0
@@ -123,7 +123,7 @@ def hours_of(window: Window) -> Hours:
 
 def running(ignition: Any, rpm: Floats, speed_kmh: Floats) -> Bools:
     """Whether the engine (or the drive) is on: by the ignition where it is told, else by its turning or movement."""
-    turns = np.nan_to_num(rpm) >= _RUNNING_RPM
+    turns = np.nan_to_num(rpm) >= RUNNING_RPM
     mask: Bools = np.where(ignition >= 0, ignition == 1, turns | (np.nan_to_num(speed_kmh) >= MOVING_KMH))
     return mask
 
@@ -244,7 +244,7 @@ def _supply(hour: Window, time_s: Floats, runs: Bools) -> dict[str, float]:
     for at in time_s[switched_on].tolist():
         late &= (time_s < at) | (time_s >= at + _CHARGING_AFTER_S)
     turns = hour.number("rpm")
-    charges = late & told & ~(turns < _RUNNING_RPM)
+    charges = late & told & ~(turns < RUNNING_RPM)
     if charges.any():
         facts["charge_v"] = float(np.median(volts[charges]))
     return facts

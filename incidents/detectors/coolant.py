@@ -11,7 +11,7 @@ import numpy as np
 
 from incidents.detector import Candidates, Finding, Lane, Reason
 from incidents.detectors._surely import shown_whole
-from incidents.hours import COOLANT_C, MOVING_KMH, within
+from incidents.hours import COOLANT_C, MOVING_KMH, RUNNING_RPM, within
 from incidents.rows import Rows
 from incidents.window import Bools, Event, Floats, Ints, S, Window
 
@@ -87,13 +87,10 @@ class Coolant:
         if len(known) < 2 or coolant[known].max() < _RISE_FROM_C:
             return []
         ignition, rpm = window.flag("ignition")[known], window.number("rpm")[known]
-        off = np.where(ignition >= 0, ignition == 0, rpm < _RUNNING_RPM)
+        off = np.where(ignition >= 0, ignition == 0, rpm < RUNNING_RPM)
         time_us = window.device_time_us[known]
         judged = shown_whole(window, time_us, _BEFORE_S, _AFTER_S)
         return _findings(time_us, coolant[known], off, window.speed_kmh()[known], judged)
-
-
-_RUNNING_RPM: Final = 400.0  # see incidents/hours.py
 
 
 def _findings(time_us: Ints, celsius: Floats, off: Bools, speed_kmh: Floats, judged: Bools) -> list[Finding]:

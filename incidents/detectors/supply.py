@@ -11,6 +11,7 @@ import numpy as np
 from incidents.detector import Candidates, Finding, Lane, Reason
 from incidents.detectors._supply import each_as_12_v
 from incidents.detectors._surely import shown_whole
+from incidents.hours import RUNNING_RPM
 from incidents.rows import Rows
 from incidents.window import Bools, Event, Flags, Floats, S, Window
 
@@ -27,7 +28,6 @@ _FLAT_V: Final = 11.8
 _DEAD_V: Final = 11.3  # no starter turns an engine with that. Judgement.
 _RESTS_FOR_S: Final = 600.0
 _SEEN_S: Final = 30.0  # readings further apart do not show that the engine ran between them
-_RUNNING_RPM: Final = 400.0
 _DRIVING_KMH: Final = 10.0  # no reading of the engine's speed: it drives, so it runs
 _STANDING_KMH: Final = 1.0
 
@@ -57,8 +57,10 @@ class Supply:
         if not rows.has("external_v"):
             return rows.none
         volts = rows.number("external_v")
-        odd = np.flatnonzero(~((volts >= 2 * _NOT_CHARGING_V) & (volts <= 2 * _OVERCHARGING_V)) & (volts > 0.0)
-                             & ~((volts >= _NOT_CHARGING_V) & (volts <= _OVERCHARGING_V)))  # fmt: skip
+        # Most rows end here: charged as it should be, in a system of 12 or of 24 V.
+        sound = (volts >= _NOT_CHARGING_V) & (volts <= _OVERCHARGING_V)
+        sound |= (volts >= 2 * _NOT_CHARGING_V) & (volts <= 2 * _OVERCHARGING_V)
+        odd = np.flatnonzero(~sound & (volts > 0.0))
         mask = rows.none
         if len(odd):
             volts, ignition = each_as_12_v(volts[odd]), rows.flag("ignition")[odd]
@@ -98,12 +100,12 @@ class Supply:
 
 def _runs(ignition: Flags, rpm: Floats, speed_kmh: Floats) -> Bools:
     """The engine is seen to run: the ignition alone may be on for the radio."""
-    mask: Bools = (ignition != 0) & np.where(np.isnan(rpm), speed_kmh >= _DRIVING_KMH, rpm >= _RUNNING_RPM)
+    mask: Bools = (ignition != 0) & np.where(np.isnan(rpm), speed_kmh >= _DRIVING_KMH, rpm >= RUNNING_RPM)
     return mask
 
 
 def _rests(ignition: Flags, rpm: Floats, speed_kmh: Floats) -> Bools:
-    stands = ~(speed_kmh > _STANDING_KMH) & ~(rpm >= _RUNNING_RPM)
+    stands = ~(speed_kmh > _STANDING_KMH) & ~(rpm >= RUNNING_RPM)
     mask: Bools = stands & ((ignition == 0) | ((ignition < 0) & (np.isfinite(speed_kmh) | np.isfinite(rpm))))
     return mask
 
