@@ -75,7 +75,8 @@ class Judge:
             # What comes late is part of the past of readings that were judged without it: those are judged again.
             ahead_us = max((round(detector.before_s * S) for detector in self._stream), default=0)
             wide = [span._replace(until_us=span.until_us + ahead_us) for span in spans]
-            self._gate(_rows(source, source.around(wide, self._columns, _BACK)), asked, spans)
+            stored = source.around(wide, self._columns, _BACK)
+            self._gate(_rows(source, stored), asked, spans)
             self._watch_stored(source, spans)
             self._review(strayed, asked, whole=True)
         for vehicle_id, event in events:
@@ -93,10 +94,25 @@ class Judge:
             self._watch_stored(source, spans)
             for vehicle_id, event in events:
                 self._review_span(vehicle_id, event.occurred_us, event.occurred_us, asked, event.stream)
-        self._tails.note(readings)
+        self._tails.note(ordered)
+        if len(strayed):
+            self._tails.note(self._newest_of(strayed, stored))
         verdict = examine(source, self._detectors, asked)
         self._remember(verdict.changes)
         return verdict
+
+    def _newest_of(self, strayed: Readings, stored: Readings) -> Readings:
+        """Strayed readings of vehicles of which the store holds none that is later.
+
+        A vehicle that is met in the middle of its past has no tail yet: what follows there was stored before, and does
+        not simply go on from here.
+        """
+        latest, own = _last_times(stored), _last_times(strayed)
+        behind = {vehicle_id for vehicle_id, time_us in own.items() if latest.get(vehicle_id, 0) > time_us}
+        if not behind:
+            return strayed
+        numbers = [number for number, vehicle_id in enumerate(strayed.vehicles) if vehicle_id in behind]
+        return strayed.take(np.flatnonzero(~np.isin(strayed.vehicle_index, numbers)))
 
     def _told_apart(self, readings: Readings) -> tuple[Readings, Readings]:
         """Readings of vehicles that go on from their tail, and the others."""
@@ -251,6 +267,19 @@ def _rows(source: Source, readings: Readings) -> Rows:
 
 def _present(readings: Readings) -> list[str]:
     return [readings.vehicles[at] for at in np.unique(readings.vehicle_index).tolist()]
+
+
+def _last_times(readings: Readings) -> dict[str, int]:
+    """Newest time of each vehicle's readings, which are in key order."""
+    if not len(readings):
+        return {}
+    last = np.flatnonzero(np.append(readings.vehicle_index[1:] != readings.vehicle_index[:-1], True))
+    return {
+        readings.vehicles[vehicle]: time_us
+        for vehicle, time_us in zip(
+            readings.vehicle_index[last].tolist(), readings.device_time_us[last].tolist(), strict=True
+        )
+    }
 
 
 def _touched(readings: Readings, spans: Sequence[Span], ahead_us: int) -> NDArray[np.bool_]:

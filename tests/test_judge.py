@@ -59,7 +59,7 @@ def test_a_whole_drive_gives_its_episodes() -> None:
     ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=150)
 @given(seed=st.integers(0, 10_000), cuts=st.integers(1, 12), shuffle=st.booleans(), restart=st.booleans())
 def test_order_batches_duplicates_and_restarts_make_no_difference(
     seed: int, cuts: int, shuffle: bool, restart: bool
