@@ -17,10 +17,12 @@ LEAST_US: Final = 10 * S
 # Motion must be shown for so much of it, and in so many readings. Judgement.
 _MOVES_S: Final = 5.0
 _ODOMETER_KM: Final = 0.05
-# Where the sky is looked at: this long before the loss, the fade itself excluded for what it is compared with.
-SKY_US: Final = 90 * S
-_FADE_US: Final = 35 * S
-_SHORTEST_FADE_US: Final = 4 * S
+# Where the sky is looked at: half a minute before any fade, for what it is compared with, and the fade.
+SKY_US: Final = 65 * S
+_FADE_US: Final = 32 * S
+# From its first quarter on, a fade takes this long; the mouth of a tunnel takes a second or two. Judgement.
+_BEGUN_SHARE: Final = 0.25
+_SHORTEST_FADE_US: Final = 3 * S
 _LEAST_SAMPLES: Final = 3
 # Columns that these functions look at.
 COLUMNS: Final = _track.FIX_COLUMNS | _powered.ENGINE_COLUMNS | _powered.MOTION_COLUMNS | {"speed_kmh", "odometer_km"}
@@ -102,7 +104,8 @@ def fade(window: Window, loss: Loss) -> Fade | None:
     with np.errstate(divide="ignore"):
         geometry = _fallen(times[rows], 1.0 / window.number("hdop")[rows], end_us)
     seen = [one for one in (satellites, geometry) if one is not None]
-    if not seen or not all(_SHORTEST_FADE_US <= end_us - since <= _FADE_US for since, _, _ in seen):
+    # Either may be told in coarse steps: the slower one tells how long it took.
+    if not seen or end_us - min(since for since, _, _ in seen) < _SHORTEST_FADE_US:
         return None
     return Fade(
         min(since for since, _, _ in seen),
@@ -119,10 +122,10 @@ def _fallen(times: Ints, values: Floats, end_us: int) -> tuple[int, float, float
     if before.sum() < _LEAST_SAMPLES or len(values) - before.sum() < _LEAST_SAMPLES:
         return None
     usual = float(np.median(values[before]))
-    final = float(np.median(values[-2:]))
-    # Since it was last about as usual.
-    sound = np.flatnonzero(values >= usual - 0.15 * (usual - final))
-    since_us = int(times[sound[-1]]) if len(sound) else int(times[0])
+    final = float(values[-1])
+    # Since the first quarter of the fall was over for good.
+    high = np.flatnonzero(values >= usual - _BEGUN_SHARE * (usual - final))
+    since_us = int(times[high[-1]]) if len(high) else int(times[0])
     return since_us, usual, final
 
 

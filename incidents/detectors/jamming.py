@@ -17,10 +17,14 @@ from incidents.rows import Rows
 from incidents.window import Bools, Event, S, Window
 
 # How far the sky must have faded against usual, and how poor it must be at the end. A receiver in streets changes by a
-# third within a minute; of 29,000 simulated losses of fixes in ordinary traffic these leave 0.1 in 1,000 hours.
-_SATELLITES_SHARE: Final = 0.5
+# third within a minute; of 19,500 simulated losses of fixes in ordinary traffic these leave 0.25 in 1,000 hours, and
+# miss 4 % of fades to 4 to 5 satellites within 5 to 30 s.
+_SATELLITES_SHARE: Final = 0.55
 _FEW_SATELLITES: Final = 6.0
-_HDOP_TIMES: Final = 1.8
+_HDOP_TIMES: Final = 1.6
+# Where the geometry became much worse, fewer satellites need be gone.
+_HDOP_TIMES_MUCH: Final = 2.3
+_SATELLITES_SHARE_MUCH: Final = 0.65
 # Where the satellites are not told, the geometry alone must be worse.
 _HDOP_TIMES_ALONE: Final = 2.5
 # So little at the end that no street does it: urgent. Judgement.
@@ -95,12 +99,13 @@ def without_fix_moving(rows: Rows) -> Bools:
 
 def _drowns(faded: Fade) -> bool:
     """Whether satellites became few and their geometry bad, as far as either is told."""
-    alone = faded.satellites is None
-    fewer = faded.satellites is None or (
-        faded.satellites[1] <= min(_FEW_SATELLITES, _SATELLITES_SHARE * faded.satellites[0])
-    )
-    worse = faded.hdop is None or faded.hdop[1] >= faded.hdop[0] * (_HDOP_TIMES_ALONE if alone else _HDOP_TIMES)
-    return fewer and worse
+    times = None if faded.hdop is None else faded.hdop[1] / faded.hdop[0]
+    if faded.satellites is None:
+        return times is not None and times >= _HDOP_TIMES_ALONE
+    usual, last = faded.satellites
+    much_worse = times is not None and times >= _HDOP_TIMES_MUCH
+    fewer = last <= min(_FEW_SATELLITES, usual * (_SATELLITES_SHARE_MUCH if much_worse else _SATELLITES_SHARE))
+    return fewer and (times is None or times >= _HDOP_TIMES)
 
 
 def _of_loss(window: Window, loss: Loss, at: int, faded: Fade) -> Finding:
