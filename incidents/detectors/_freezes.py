@@ -19,7 +19,11 @@ _MOVES_KMH: Final = 5.0
 # A witness that tells the very same values is frozen itself.
 _ALIVE_VALUES: Final = 3
 
-COLUMNS: Final = _powered.ENGINE_COLUMNS | _powered.MOTION_COLUMNS | {"odometer_km", "speed_kmh"}
+# What a living receiver tells beside the place changes from fix to fix, if only in the last digit.
+_OF_RECEIVER: Final = ("speed_kmh", "heading_deg", "hdop", "accuracy_m", "altitude_m")
+_HUNG_COLUMNS: Final = 2
+
+COLUMNS: Final = _powered.ENGINE_COLUMNS | _powered.MOTION_COLUMNS | {"odometer_km", *_OF_RECEIVER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Freeze:
     witness   what shows that the vehicle drove on: wheels, odometer, motion; None when nothing but the feed's own speed
               speaks against it
     way_m     how far it drove, as far as that tells
+    hung      the receiver repeats all that it tells, speed and quality too: it hangs, nobody deceives it
     """
 
     from_us: int
@@ -37,6 +42,7 @@ class Freeze:
     witness: str | None
     way_m: float | None
     speed_kmh: float | None
+    hung: bool
 
 
 def freezes(window: Window, fixes: Fixes) -> list[Freeze]:
@@ -77,7 +83,8 @@ def _freeze(window: Window, fixes: Fixes, run: Ints) -> Freeze | None:
             over = np.flatnonzero((way_m >= _WAY_M) & (times[rows] - from_us >= _LASTS_US))
             if len(over):
                 told_us = int(times[rows[over[0]]])
-                return Freeze(from_us, told_us, until_us, name, float(way_m[-1]), _told_kmh(window, rows))
+                way = float(way_m[-1])
+                return Freeze(from_us, told_us, until_us, name, way, _told_kmh(window, rows), _hangs(window, rows))
             return None  # it speaks, and says that the vehicle stood
     speed = window.number("speed_kmh")[rows]
     with np.errstate(invalid="ignore"):
@@ -88,7 +95,16 @@ def _freeze(window: Window, fixes: Fixes, run: Ints) -> Freeze | None:
     if not len(until):
         return None
     witness = "motion" if _powered.shakes(window, rows) else None
-    return Freeze(from_us, int(times[rows[until[0]]]), until_us, witness, None, _told_kmh(window, rows))
+    told_us = int(times[rows[until[0]]])
+    return Freeze(from_us, told_us, until_us, witness, None, _told_kmh(window, rows), _hangs(window, rows))
+
+
+def _hangs(window: Window, rows: Ints) -> bool:
+    """Whether everything else that the receiver tells is repeated as well, two things of it at least."""
+    told = [window.number(name)[rows] for name in _OF_RECEIVER]
+    told = [values[np.isfinite(values)] for values in told]
+    told = [values for values in told if len(values) >= _LEAST_FIXES]
+    return len(told) >= _HUNG_COLUMNS and all(len(np.unique(values)) == 1 for values in told)
 
 
 def _wheels_m(window: Window, rows: Ints) -> Floats | None:

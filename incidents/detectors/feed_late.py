@@ -1,7 +1,8 @@
 """A feed that comes late: readings of a vehicle in use arrive minutes after their time, for a while.
 
 A network that was away, or a clock that is behind; which, a person can tell from how the delay goes. What a parked
-device saves up and sends once an hour is not late.
+device saves up and sends once an hour is not late, and neither is what a device says it stored until it could send:
+that is what it is for.
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class FeedLate:
     """See the module."""
 
     name: str = "feed_late"
-    version: int = 1
+    version: int = 2
     purpose: str = "readings of a vehicle in use arrive minutes late"
     kinds: tuple[str, ...] = ("feed_late",)
     lane: Lane = Lane.STREAM
@@ -45,7 +46,7 @@ class FeedLate:
         late = rows.readings.received_us - rows.readings.device_time_us > _LATE_US
         if not late.any():
             return rows.none
-        mask: Bools = late & (rows.flag("ignition") != 0)
+        mask: Bools = late & (rows.flag("ignition") != 0) & (rows.flag("buffered") != 1)
         return mask
 
     def wants_event(self, event: Event) -> bool:
@@ -56,24 +57,29 @@ class FeedLate:
         """One finding for each run of late readings."""
         delay_us = window.received_us - window.device_time_us
         found = []
-        for rows in _track.groups(
-            (delay_us > _LATE_US) & (window.flag("ignition") != 0), window.device_time_us, _APART_US
-        ):
+        in_use = (window.flag("ignition") != 0) & (window.flag("buffered") != 1)
+        for rows in _track.groups((delay_us > _LATE_US) & in_use, window.device_time_us, _APART_US):
             start_us, end_us = int(window.device_time_us[rows[0]]), int(window.device_time_us[rows[-1]])
             share = len(rows) / (rows[-1] - rows[0] + 1)
             if len(rows) < _LEAST_READINGS or end_us - start_us < _LASTS_US or share < _LATE_SHARE:
                 continue
             first_s = round(float(delay_us[rows[0]]) / S, 1)
-            kept = window.flag("buffered")[rows[0]]
             values = {
                 "max_delay_s": round(float(delay_us[rows].max()) / S, 1),
                 "min_delay_s": round(float(delay_us[rows].min()) / S, 1),
-                "buffered": None if kept < 0 else bool(kept),
                 "duration_s": round((end_us - start_us) / S, 1),
             }
-            code = "feed_late_kept_by_device" if kept == 1 else "feed_late"
             found.append(
-                Finding("feed_late", 1, 0.9, start_us, start_us, end_us, values, (Reason(code, {"delay_s": first_s}),))
+                Finding(
+                    "feed_late",
+                    1,
+                    0.9,
+                    start_us,
+                    start_us,
+                    end_us,
+                    values,
+                    (Reason("feed_late", {"delay_s": first_s}),),
+                )
             )
         return found
 

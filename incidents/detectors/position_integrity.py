@@ -6,7 +6,8 @@ One cause gives one kind, so one detector decides between them, in this order:
 2. `spoofing`: another witness of the same vehicle (wheels, odometer, its own motion) contradicts the places. They leap
    out of reach and stay; they stand still while it drives; over minutes they go another way than it does.
 3. `feed_jumping`: fixes leave and come back again and again. `implausible_position`: once, or a leap without a witness.
-4. `feed_frozen`: places stand still while the feed itself tells speed, and no other witness speaks.
+4. `feed_frozen`: places stand still while the feed itself tells speed and no other witness speaks, or the receiver
+   repeats all that it tells, to the last digit: it hangs, and nobody deceives it.
 
 Tunnels, car parks, drifting and bunched stamps come out at a place that can be reached, and give nothing.
 """
@@ -54,7 +55,7 @@ class PositionIntegrity:
     """See the module."""
 
     name: str = "position_integrity"
-    version: int = 1
+    version: int = 2
     purpose: str = "places that cannot be true, or that the vehicle itself contradicts"
     kinds: tuple[str, ...] = ("spoofing", "implausible_position", "feed_frozen", "feed_jumping")
     lane: Lane = Lane.SWEEP
@@ -181,7 +182,7 @@ def _of_freeze(one: Freeze) -> Finding:
     lasted_s = round((one.until_us - one.from_us) / S, 1)
     way_m = None if one.way_m is None else round(one.way_m)
     values = {**_NOTHING, "witness": one.witness, "way_m": way_m, "places_m": 0, "duration_s": lasted_s}
-    if one.witness is not None:
+    if one.witness is not None and not one.hung:
         reasons = (Reason("spoofing_frozen"), Reason(f"spoofing_witness_{one.witness}"))
         return Finding("spoofing", 2, 0.9, one.told_us, one.from_us, one.until_us, values, reasons)
     reason = Reason("feed_frozen", {"speed_kmh": one.speed_kmh})
