@@ -41,7 +41,11 @@ _PARKED_AFTER_S: Final = 60.0
 SILENT_S: Final = 60.0
 _SPOKE_EVERY_S: Final = 5.0
 _LAST_WORDS_S: Final = 5.0
-# A course that an impact did not change.
+# Readings once a second leave no greater gaps.
+_HOLE_S: Final = 1.6
+# Walking pace, at which trailers are coupled.
+_WALK_KMH: Final = 8.0
+# A speed that an impact did not change.
 _UNCHANGED_KMH: Final = 3.0
 
 
@@ -55,8 +59,9 @@ class Around:
     ignition_off_s  seconds until the ignition went off, where it was on
     changed_kmh     greatest change of speed between neighbouring readings around the instant; None: none are known
     rotation_dps    fastest turning in the readings
-    unchanged       it went on at the very same speed
-    stands          it stood before and after
+    unchanged       it went on at the very same speed, and readings without a hole show it
+    stands          it stood before and after, and readings without a hole show it
+    crept           it was no faster than at a walk before, and readings without a hole show it
     silent          it used to speak every few seconds and said nothing for a minute
     """
 
@@ -70,6 +75,7 @@ class Around:
     rotation_dps: float | None
     unchanged: bool
     stands: bool
+    crept: bool
     silent: bool
 
 
@@ -79,7 +85,7 @@ def around(window: Window, at_us: int) -> Around:
     after_s = (near.device_time_us - at_us) / S
     speed = believed_speed_kmh(near)
     before, after = _speed_before(after_s, speed), _speed_after(after_s, speed)
-    last = speed[(after_s <= 0) & (after_s >= -_BEFORE_S) & np.isfinite(speed)]
+    seen = without_hole(after_s[np.isfinite(speed)], -_BEFORE_S, _AFTER_S[1])
     return Around(
         before,
         after,
@@ -89,8 +95,9 @@ def around(window: Window, at_us: int) -> Around:
         _ignition_off(near, after_s),
         _changed(after_s, speed),
         _rotation(near, after_s),
-        after is not None and len(last) > 0 and last[-1] >= 2 * STANDS_KMH and abs(last[-1] - after) <= _UNCHANGED_KMH,
-        before is not None and after is not None and max(before, after) < STANDS_KMH,
+        seen and _unchanged(after_s, speed),
+        seen and before is not None and after is not None and max(before, after) < STANDS_KMH,
+        seen and before is not None and before < _WALK_KMH,
         _silent(window, at_us, after_s),
     )
 
@@ -99,6 +106,12 @@ def believed_speed_kmh(window: Window) -> Floats:
     """Speed over ground where the fix is valid, else by the vehicle's own sensors."""
     ground = np.where(window.flag("fix_valid") == 0, np.nan, window.number("speed_kmh"))
     return np.where(np.isnan(ground), window.number("obd_speed_kmh"), ground)
+
+
+def without_hole(at_s: Floats, from_s: float, until_s: float) -> bool:
+    """Whether samples at these times, ascending, cover a span so well that more of them would tell nothing else."""
+    inside = at_s[(at_s > from_s) & (at_s < until_s)]
+    return bool(np.diff(np.concatenate(([from_s], inside, [until_s]))).max() <= _HOLE_S)
 
 
 def _speed_before(after_s: Floats, speed: Floats) -> float | None:
@@ -167,6 +180,15 @@ def _changed(after_s: Floats, speed: Floats) -> float | None:
     at_s, v = after_s[known], speed[known]
     close = (at_s[1:] >= 0) & (at_s[:-1] <= 1.5) & (np.diff(at_s) <= 2.5)
     return float(np.abs(np.diff(v))[close].max()) if close.any() else None
+
+
+def _unchanged(after_s: Floats, speed: Floats) -> bool:
+    known = np.isfinite(speed)
+    last = speed[known & (after_s <= 0) & (after_s >= -_BEFORE_S)]
+    then = speed[known & (after_s > 0) & (after_s <= _AFTER_S[1])]
+    if not len(last) or len(then) < 2 or last[-1] < 2 * STANDS_KMH:
+        return False
+    return bool((np.abs(then - last[-1]) <= _UNCHANGED_KMH).all())
 
 
 def _rotation(near: Window, after_s: Floats) -> float | None:

@@ -130,12 +130,17 @@ class Burst:
 
 
 def bursts_of(window: Window) -> list[Burst]:
-    """The window's bursts in order of time; pieces that follow each other without a gap are one."""
+    """The window's bursts in order of time; pieces that follow each other without a gap are one.
+
+    A piece that a device sent twice under two numbers counts once.
+    """
     whole: list[Burst] = []
+    last: Burst | None = None
     for event in window.of(topics.BURST):
         piece = decode(event)
-        if piece is None:
+        if piece is None or (last is not None and _same(last, piece)):
             continue
+        last = piece
         if whole and _follows(whole[-1], piece):
             whole[-1] = _joined(whole[-1], piece)
         else:
@@ -214,6 +219,10 @@ def _plateaus(accel: Floats, from_mps2: float, equal_mps2: float) -> Bools:
     for after in range(_PLATEAU_SAMPLES):
         found[starts + after] = True
     return found
+
+
+def _same(one: Burst, other: Burst) -> bool:
+    return one.t0_us == other.t0_us and np.array_equal(one.accel_mps2, other.accel_mps2)
 
 
 def _follows(one: Burst, other: Burst) -> bool:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from incidents.detectors._around import believed_speed_kmh
+from incidents.detectors._around import believed_speed_kmh, without_hole
 from incidents.detectors._burst import G_MPS2, Burst
 from incidents.detectors._manoeuvre import KMH_S_PER_G, MOVING_KMH, Manoeuvre, Run, in_vehicle, mean_of_last
 from incidents.detectors._mounting import KNOWN_QUALITY
@@ -65,7 +65,9 @@ def _denied(window: Window, run: Run, manoeuvre: Manoeuvre) -> bool:
     known = np.isfinite(speed)
     before = known & (near.device_time_us <= run.from_us)
     after = known & (near.device_time_us >= run.until_us + round(_BESIDE_S / 2 * S))
-    if not before.any() or not after.any():
+    at_s = (near.device_time_us[known] - run.from_us) / S
+    lasts_s = (run.until_us - run.from_us) / S
+    if not before.any() or not after.any() or not without_hole(at_s, -_BESIDE_S / 2, lasts_s + _BESIDE_S / 2):
         return False
     if speed[known].max() < MOVING_KMH:
         return True

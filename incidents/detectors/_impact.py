@@ -42,7 +42,6 @@ _DOOR_G: Final = 1.3
 # Fast enough a burst shows a pulse of 60 ms in three samples: below, what it did not show may still have been.
 _FULLY_SEEN_HZ: Final = 45.0
 # Trucks are struck by their trailers when they couple, at walking pace (detection-science A3, heavy vehicles).
-_COUPLING_SPEED_KMH: Final = 8.0
 _COUPLING_KMH: Final = 5.0
 # A change of velocity this small is not seen in the speed; a greater one is, unless it is sideways.
 _UNSEEN_KMH: Final = 5.0
@@ -155,22 +154,19 @@ def _hit(window: Window, burst: Burst) -> Hit | None:
 
 
 def _harmless(window: Window, hit: Hit, around: Around) -> bool:
-    """Whether what is around a small blow says that the vehicle was not struck."""
+    """Whether what is around a small blow says that the vehicle was not struck.
+
+    Only by readings without a hole: what more readings could change must not suppress, for nobody would look again.
+    """
     pulse = hit.pulse
-    undisturbed = around.unchanged or around.stands or around.parked is True
     spins = around.rotation_dps is not None and around.rotation_dps >= _SPINS_DPS
     if hit.burst.gyro_dps is not None:
         spins = spins or bool((np.linalg.norm(hit.burst.gyro_dps, axis=1) >= _SPINS_DPS).any())
-    if pulse.is_one_sample and undisturbed and not spins:
+    if pulse.is_one_sample and (around.unchanged or around.stands) and not spins:
         return True
-    if not hit.frame.up_known and around.unchanged and pulse.likely_kmh < _UNSEEN_KMH:
+    if hit.frame.source == "doubted" and around.unchanged and pulse.likely_kmh < _UNSEEN_KMH:
         return True
-    return (
-        window.vehicle.vehicle_class == "heavy"
-        and around.speed_before_kmh is not None
-        and around.speed_before_kmh < _COUPLING_SPEED_KMH
-        and pulse.likely_kmh < _COUPLING_KMH
-    )
+    return window.vehicle.vehicle_class == "heavy" and around.crept and pulse.likely_kmh < _COUPLING_KMH
 
 
 def _refuted(window: Window, bursts: list[Burst], hits: list[Hit], at_us: int) -> bool:

@@ -225,6 +225,7 @@ def _engine_died(window: Window, last: int) -> bool:
     """Whether the ignition went off within seconds, before anybody could have driven off again."""
     times, ignition = window.device_time_us, window.flag("ignition")
     before = ignition[: last + 1][ignition[: last + 1] >= 0]
-    soon = (times >= times[last]) & (times <= times[last] + round(_ENGINE_DIES_S * S))
-    stands = ~(believed_speed_kmh(window)[soon] >= 5 * STANDS_KMH).any()
-    return len(before) > 0 and bool((ignition[soon] == 0).any()) and bool(stands)
+    off = np.flatnonzero((ignition == 0) & (times >= times[last]) & (times <= times[last] + round(_ENGINE_DIES_S * S)))
+    if not len(before) or before[0] == 0 or not len(off):
+        return False
+    return not believed_speed_kmh(window)[off[0]] >= STANDS_KMH

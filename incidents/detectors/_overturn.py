@@ -12,7 +12,7 @@ from incidents.detectors._mounting import Frame, frame_of
 from incidents.detectors._pulse import Pulse, strongest
 from incidents.detectors._tilt import OVER_DEG, falling, turn_by_gravity, turn_by_gyroscope
 from incidents.rows import Rows
-from incidents.window import Bools, Floats, S, Window
+from incidents.window import Bools, Floats, Ints, S, Window
 
 COLUMNS: Final = _around.COLUMNS | {
     "heading_deg", "accel_gravity", "accel_x_mps2", "accel_y_mps2", "accel_z_mps2",
@@ -22,6 +22,8 @@ COLUMNS: Final = _around.COLUMNS | {
 # driving stays below 35 about horizontal axes in the recorded drives. Two readings in a row, one of them this fast.
 _ROLLS_DPS: Final = 90.0
 _STILL_ROLLS_DPS: Final = 45.0
+# A vehicle that trips on soil is slowed sideways by 1 to 2 g for 0.2 to 0.4 s (reference A3): 7 km/h and more.
+_THROWS_KMH: Final = 5.0
 # Where nobody knows for sure which way is up a spin on the road may look like a roll: it does not go this far.
 _IN_ANY_AXES_DEG: Final = 180.0
 # Gravity between two readings in a row: further than any hill, and felt as gravity, not as a blow. Judgement.
@@ -34,9 +36,8 @@ _WITHIN_S: Final = 2.5
 _HELD_S: Final = 5.0
 # How soon after falling a device strikes.
 _STRIKES_WITHIN_S: Final = 0.15
-# A vehicle that turns over was driven: this fast, so shortly before. Judgement.
-_DRIVEN_KMH: Final = 10.0
-_DRIVEN_WITHIN_S: Final = 30.0
+# A vehicle that turns over was driven shortly before. Judgement.
+_DRIVEN_WITHIN_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Overturn:
     source     "burst" or "1hz"
     turned_deg how far it is known to have turned
     rate_dps   fastest turning, None without a gyroscope
-    confirmed  more than one reading says so
+    confirmed  more than one reading says so, and nothing says that it was parked
     """
 
     at_us: int
@@ -119,18 +120,26 @@ def _size(parts: list[Floats]) -> Floats:
 
 def _in_burst(window: Window, burst: Burst) -> Overturn | None:
     frame = frame_for(window, burst)
-    turns = (turn_by_gyroscope(burst, frame.up), turn_by_gravity(burst, frame.up))
-    over = next((turn for turn in turns if turn is not None and turn.is_over and turn.over_us is not None), None)
-    if over is None or over.over_us is None or (not frame.up_known and over.turned_deg < _IN_ANY_AXES_DEG):
+    over = turn_by_gravity(burst, frame.up)
+    if over is None or not over.is_over:
+        over = turn_by_gyroscope(burst, frame.up)
+        if over is None or not over.is_over or (not frame.up_known and over.turned_deg < _IN_ANY_AXES_DEG):
+            return None
+    if over.over_us is None:
         return None
     around = _around.around(window, burst.t0_us)
     pulse = strongest(burst, frame.up)
-    fell = pulse is not None and is_drop(burst, pulse, frame)
-    if fell or around.parked is True or (around.unchanged and around.drives_on):
+    fell = pulse is not None and (is_drop(burst, pulse, frame) or _was_tossed(burst, pulse, frame))
+    if fell or around.stands or (around.unchanged and around.drives_on):
         return None
     rate = None if burst.gyro_dps is None else float(np.linalg.norm(burst.gyro_dps, axis=1).max())
     turned = max(over.greatest_deg, over.turned_deg)
-    return Overturn(over.over_us, burst.t0_us, burst.until_us, "burst", turned, rate, True)
+    return Overturn(over.over_us, burst.t0_us, burst.until_us, "burst", turned, rate, not around.parked)
+
+
+def _was_tossed(burst: Burst, pulse: Pulse, frame: Frame) -> bool:
+    """Whether it fell without a blow that could have thrown a vehicle: somebody holds the device in his hand."""
+    return pulse.delta_v_kmh < _THROWS_KMH and bool(falling(burst.thinned(), frame.up).any())
 
 
 def _in_readings(window: Window) -> list[Overturn]:
@@ -155,8 +164,7 @@ def _in_readings(window: Window) -> list[Overturn]:
         leans &= ~(speed >= _around.STANDS_KMH)
     for row in np.flatnonzero(rolls | swings | leans).tolist():
         at_us, from_us = int(times[row]), int(times[row - 1])
-        driven = (times <= at_us) & (times >= at_us - round(_DRIVEN_WITHIN_S * S)) & (speed >= _DRIVEN_KMH)
-        if not driven.any():
+        if _stood(times, speed, from_us):
             continue
         if rolls[row]:
             up = _frame_before(window, from_us).up
@@ -173,6 +181,14 @@ def _in_readings(window: Window) -> list[Overturn]:
             if swing is not None:
                 found.append(swing)
     return found
+
+
+def _stood(times: Ints, speed: Floats, until_us: int) -> bool:
+    """Whether readings without a hole show that it stood in the seconds before."""
+    near = (times <= until_us) & (times >= until_us - round(_DRIVEN_WITHIN_S * S)) & np.isfinite(speed)
+    at_s = (times[near] - until_us) / S
+    seen = _around.without_hole(at_s, -_DRIVEN_WITHIN_S, 0.0)
+    return seen and not bool((speed[near] >= _around.STANDS_KMH).any())
 
 
 def _swung(window: Window, accel: Floats, row: int) -> Overturn | None:

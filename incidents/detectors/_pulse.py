@@ -232,9 +232,10 @@ def _completed_mps(
 ) -> tuple[float, float]:
     """The likely and the plausible area of a pulse of which saturation shows only the flanks.
 
-    Every haversine and half-sine on a grid of onset, length and area is weighed by how well it runs through the samples
-    that are whole, and by staying above those that are not. The answers are the median of the weights and the quantile
-    that is called plausible.
+    Every haversine and half-sine on a grid of onset, length and area is held against the samples: it must run through
+    those that are whole, and stay above those that are not. An area weighs as much as the best pulse that has it. (Were
+    all pulses summed, steep ones would lose for there being fewer of them.) The answers are the median of the weights
+    and the quantile that is called plausible.
     """
     margin = 3
     low, high = max(0, core[0] - margin), min(len(along), core[1] + margin)
@@ -265,7 +266,7 @@ def _completed_mps(
         off = np.where(hidden, np.minimum(off, 0.0) * 2.0, off)
         weights += np.exp(
             -0.5 * np.minimum((off**2 + 2 * np.where(hidden, 0.0, np.log(spread))).sum(axis=-1), 1400)
-        ).sum(axis=0)
+        ).max(axis=0)
     total = weights.sum()
     if not total > 0:
         return bound_mps, bound_mps

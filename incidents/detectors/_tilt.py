@@ -77,7 +77,7 @@ def turn_by_gyroscope(burst: Burst, up: Floats) -> Turn | None:
 def turn_by_gravity(burst: Burst, up: Floats) -> Turn | None:
     """The turn by the gravity felt at rest after it; None where the burst ends before anything rests.
 
-    Where the device takes gravity off as it lay before, what is left over shows the same.
+    Where the device takes gravity off as it lay before, what is left over shows the same, whichever way was up.
     """
     work = burst.thinned()
     tail = work.accel_mps2[-max(3, round(_REST_S / work.step_s)) :]
@@ -86,11 +86,12 @@ def turn_by_gravity(burst: Burst, up: Floats) -> Turn | None:
     felt = np.median(tail, axis=0)
     if np.abs(tail - felt).max() > _REST_SPREAD_MPS2:
         return None
-    if not burst.gravity:
-        felt = felt + up * G_MPS2
-    if abs(np.linalg.norm(felt) - G_MPS2) > _REST_SPREAD_MPS2:
-        return None
-    angle = float(np.degrees(np.arccos(np.clip(felt @ up / np.linalg.norm(felt), -1.0, 1.0))))
+    if burst.gravity:
+        if abs(np.linalg.norm(felt) - G_MPS2) > _REST_SPREAD_MPS2:
+            return None
+        angle = float(np.degrees(np.arccos(np.clip(felt @ up / np.linalg.norm(felt), -1.0, 1.0))))
+    else:
+        angle = float(np.degrees(2 * np.arcsin(min(1.0, float(np.linalg.norm(felt)) / (2 * G_MPS2)))))
     return Turn(angle, 0.0, angle, angle, work.time_us(len(work) - len(tail)) if angle > OVER_DEG else None)
 
 

@@ -32,7 +32,7 @@ _STEADY_MPS2: Final = 0.08 * G_MPS2
 _PAUSE_S: Final = 30.0
 # With how many standstills before it one is compared, and how far back.
 _EARLIER: Final = 5
-_BACK_S: Final = 3_600.0
+_BACK_S: Final = 1_800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +45,20 @@ class _Standstill:
 
 @dataclass(frozen=True)
 class LooseMounting:
-    """See the module. It looks back on an hour every quarter of one: nothing is lost meanwhile."""
+    """See the module. It looks every half hour: nothing is lost meanwhile."""
 
     name: str = "loose_mounting"
     version: int = 1
     purpose: str = "the device has come loose in the vehicle"
     kinds: tuple[str, ...] = ("loose_mounting",)
     lane: Lane = Lane.SWEEP
-    before_s: float = _BACK_S + 600.0
+    before_s: float = _BACK_S + 300.0
     after_s: float = 120.0
     episode_gap_s: float = 6 * 3_600.0
     stale_after_s: float = 86_400.0
     columns: frozenset[str] = _SPEED_COLUMNS | _OVERTURN_COLUMNS
     streams: frozenset[str] = frozenset({topics.BURST, topics.ALARM})
-    every_s: float = 900.0
+    every_s: float = 1_800.0
     candidates: Candidates | None = Candidates.ACTIVE
 
     def wants(self, rows: Rows) -> Bools:

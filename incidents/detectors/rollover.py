@@ -58,7 +58,8 @@ def _found(window: Window, turn: Overturn) -> Finding:
         "speed_before_kmh": None if near.speed_before_kmh is None else round(near.speed_before_kmh, 1),
         "stopped_after_s": None if near.stopped_after_s is None else round(near.stopped_after_s, 1),
     }
-    # One reading may be a fault of the sensor: it is urgent, and an emergency as soon as the next one says the same.
+    # One reading may be a fault of the sensor, and a parked vehicle's device may be in somebody's hands: urgent, and an
+    # emergency as soon as the next reading says the same.
     level, score = (3, 0.9) if turn.confirmed else (2, 0.5)
     if near.drives_on:
         score -= 0.2
