@@ -72,6 +72,9 @@ def falls(time_s: Floats, fuel_pct: Floats, stands: Bools, engine_on: Bools) -> 
 
 def _greatest(time_s: Floats, level: Floats, engine_on: Bools) -> Fall | None:
     count = len(level)
+    if count > 2:
+        # A single sample below both its neighbours is a glitch.
+        level = np.maximum(level, np.append(-np.inf, np.append(np.minimum(level[:-2], level[2:]), -np.inf)))
     steps, apart = np.diff(level), np.diff(time_s)
     noise, before = 0.0, level
     if count >= _SMOOTHED:

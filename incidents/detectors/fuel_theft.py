@@ -23,8 +23,11 @@ _FALL_PCT: Final = 8.0
 _LINE_PCT: Final = 4.0
 _STEP_PCT: Final = 2.5
 _STEP_RUNNING_PCT: Final = 6.0
-# A level that is back within this time was never gone: the sender had no contact.
-_REFUTED_S: Final = 120.0
+# A fall that ended longer ago than this was looked at then.
+_JUST_NOW_S: Final = 120.0
+# A level that is back within this time, in the middle of the next samples, was never gone: the sender had no contact.
+_REFUTED_S: Final = 900.0
+_REFUTED_BY: Final = 3
 
 _BEFORE_S: Final = 3_600.0
 
@@ -99,10 +102,10 @@ class FuelTheft:
             time_s = (time_us[seen] - now_us) / S
             falls = fuel_levels.falls(time_s, fuel[seen], stands[seen], runs[seen])
             newest = falls[-1] if falls else None
-            if newest is None or newest.fall_pct < _FALL_PCT or newest.end_s < -_REFUTED_S:
+            if newest is None or newest.fall_pct < _FALL_PCT or newest.end_s < -_JUST_NOW_S:
                 continue
-            after = (time_us > now_us) & (time_us <= now_us + round(_REFUTED_S * S)) & fuel_levels.usable(fuel)
-            if after.any() and np.median(fuel[after]) > newest.to_pct + newest.fall_pct / 2:
+            after = known[(time_us[known] > now_us) & (time_us[known] <= now_us + round(_REFUTED_S * S))][:_REFUTED_BY]
+            if len(after) and np.median(fuel[after]) > newest.to_pct + newest.fall_pct / 2:
                 continue
             values = {
                 "max_fall_pct": round(newest.fall_pct, 1),
