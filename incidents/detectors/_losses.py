@@ -14,9 +14,11 @@ from incidents.window import Bools, Floats, Ints, S, Window
 
 # Shorter ones are bridges and trees.
 LEAST_US: Final = 10 * S
-# Motion must be shown for so much of it, and in so many readings. Judgement.
-_MOVES_S: Final = 5.0
-_ODOMETER_KM: Final = 0.05
+# What no car park lets a vehicle do: speed for a while, or the way it goes inside. Judgement; they are signed at 5 to
+# 20 km/h, and the way from the ramp to a place is some hundred metres.
+_ROAD_KMH: Final = 30.0
+_FAST_S: Final = 5.0
+_ROAD_M: Final = 600.0
 # Where the sky is looked at: half a minute before any fade, for what it is compared with, and the fade.
 SKY_US: Final = 65 * S
 _FADE_US: Final = 32 * S
@@ -68,23 +70,29 @@ def losses(window: Window) -> list[Loss]:
     return found
 
 
-def moving_since(window: Window, loss: Loss) -> int | None:
-    """The row of a loss by which the vehicle had moved for a while, by anything but its fixes; None when it did not."""
+def on_the_road_since(window: Window, loss: Loss) -> int | None:
+    """The row of a loss by which the vehicle had driven as only a road lets it, by anything but its fixes.
+
+    None when it did not: who rolls into a car park loses the sky too, slowly and not for long.
+    """
     rows = loss.rows[window.flag("ignition")[loss.rows] != 0]
     if len(rows) < _LEAST_SAMPLES:
         return None
     times = window.device_time_us[rows]
     ready = times - times[0] >= LEAST_US - S
-    wheels = window.number("obd_speed_kmh")[rows]
-    if np.isfinite(wheels).any():
-        turning = np.nan_to_num(wheels) >= _powered.WHEELS_KMH
+    wheels = np.nan_to_num(window.number("obd_speed_kmh")[rows])
+    if np.isfinite(window.number("obd_speed_kmh")[rows]).any():
         step_s = np.minimum(np.append(0.0, np.diff(times) / S), 10.0)
-        return _first(rows, ready & (np.cumsum(step_s * turning) >= _MOVES_S))
+        fast_s = np.cumsum(step_s * (wheels >= _ROAD_KMH))
+        way_m = np.cumsum(step_s * wheels / 3.6)
+        return _first(rows, ready & ((fast_s >= _FAST_S) | (way_m >= _ROAD_M)))
     odometer = window.number("odometer_km")[rows]
     if np.isfinite(odometer).any():
         begin = odometer[np.isfinite(odometer)][0]
         with np.errstate(invalid="ignore"):
-            return _first(rows, ready & (odometer - begin >= _ODOMETER_KM))
+            return _first(rows, ready & (odometer - begin >= _ROAD_M / 1000.0))
+    if loss.last_fix is None or not window.number("speed_kmh")[loss.last_fix] >= _ROAD_KMH:
+        return None
     for number in np.flatnonzero(ready).tolist():
         if _powered.shakes(window, rows[: number + 1]):
             return int(rows[number])

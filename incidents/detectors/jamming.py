@@ -1,7 +1,8 @@
 """Jamming: fixes go while the vehicle drives on, after the satellites faded; or the device says so itself.
 
-A tunnel or a car park takes the fixes too, but at once, and no fade comes before: nothing is told of those, however
-long they last. So the judgement stands as soon as it is made, and does not depend on where the vehicle comes out.
+A tunnel takes the fixes too, but at once, and no fade comes before; a car park may let them fade, but nobody drives on
+in it as on a road. Nothing is told of those, however long they last. So the judgement stands as soon as it is made, and
+does not depend on where the vehicle comes out.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from incidents.window import Bools, Event, S, Window
 # third within a minute; of 19,500 simulated losses of fixes in ordinary traffic these leave 0.25 in 1,000 hours, and
 # miss 4 % of fades to 4 to 5 satellites within 5 to 30 s.
 _SATELLITES_SHARE: Final = 0.55
-_FEW_SATELLITES: Final = 6.0
+_FEW_SATELLITES: Final = 5.0
 _HDOP_TIMES: Final = 1.6
 # Where the geometry became much worse, fewer satellites need be gone.
 _HDOP_TIMES_MUCH: Final = 2.3
@@ -40,7 +41,7 @@ class Jamming:
     """See the module."""
 
     name: str = "jamming"
-    version: int = 1
+    version: int = 2
     purpose: str = "fixes drowned while the vehicle drives on"
     kinds: tuple[str, ...] = ("jamming",)
     lane: Lane = Lane.STREAM
@@ -66,7 +67,7 @@ class Jamming:
         lost = _losses.losses(window)
         found = []
         for loss in lost:
-            at = _losses.moving_since(window, loss)
+            at = _losses.on_the_road_since(window, loss)
             faded = None if at is None else _losses.fade(window, loss)
             if at is not None and faded is not None and _drowns(faded):
                 found.append(_of_loss(window, loss, at, faded))
