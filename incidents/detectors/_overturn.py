@@ -100,14 +100,17 @@ def wanted(rows: Rows) -> Bools:
     if not rows.has("accel_x_mps2", "accel_y_mps2"):
         return mask
     now = [rows.number(f"accel_{axis}_mps2") for axis in "xyz"]
-    if (rows.flag("accel_gravity") == 1).any():
+    holds = rows.flag("accel_gravity") == 1
+    if holds.any():
         before = [rows.before(f"accel_{axis}_mps2") for axis in "xyz"]
         along = sum((one * other for one, other in zip(now, before, strict=True)), start=np.zeros(len(rows)))
         with np.errstate(invalid="ignore"):
-            mask |= along < np.cos(np.radians(_SWUNG_DEG)) * _size(now) * _size(before)
+            swings: Bools = along < np.cos(np.radians(_SWUNG_DEG)) * _size(now) * _size(before)
+        # Without gravity in it the direction means nothing, whatever others in the batch send.
+        mask |= swings & holds & rows.shifted(holds)
     with np.errstate(invalid="ignore"):
         leans: Bools = _size(now) >= _LEANS_MPS2
-    leans &= rows.flag("accel_gravity") != 1
+    leans &= ~holds
     if leans.any():
         mask |= leans & rows.shifted(leans)
     return mask
