@@ -18,13 +18,13 @@ F64 = NDArray[np.float64]
 
 # Tyres on a dry road hold no more than this.
 HARDEST_SLIDE_MPS2: Final = 7.0
-SLIDE_S: Final = (1.0, 5.0)  # how long a struck vehicle moves on before it is still: detection-science.md A3
+SLIDE_S: Final = (1.0, 5.0)  # how long a struck vehicle moves on before it is still: docs/detection-science.md, A3
 # A parked car slides on its parking brake (one axle) or in gear.
 PARKED_SLIDE_MPS2: Final = (3.0, 4.5)
 SPIN_FADES_S: Final = (0.25, 0.5)
 _SETTLES_S: Final = 1.0
 
-# Rollovers: detection-science.md A3 (Rose and Beauchamp; SAE 2009-01-0093): lateral 1 to 2 g for 0.2 to 0.4 s, then
+# Rollovers: docs/detection-science.md, A3 (Rose, Beauchamp; SAE 2009-01-0093): lateral 1 to 2 g for 0.2 to 0.4 s, then
 # rates of 200 deg/s after a quarter turn and 400 to 450 through later rolls, slowing from 0.6 to 0.2 g.
 TRIP_G: Final = (1.0, 2.0)
 TRIP_S: Final = (0.2, 0.4)

@@ -1,6 +1,6 @@
 """What counts as harsh by vehicle class, and draws that are clearly harsh or clearly not.
 
-Thresholds are the suggested defaults of detection-science.md B1 for the lowest grade; what lies within GREY of one is
+Thresholds are the defaults of docs/detection-science.md, B1 for the lowest grade; what lies within GREY of one is
 left to opinion and never drawn.
 """
 

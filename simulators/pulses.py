@@ -45,7 +45,7 @@ class Case:
     restitution: tuple[float, float] = (0.05, 0.20)
 
 
-# Ranges of delta-V and duration: detection-science.md A3. Measured there: full frontal and oblique (NHTSA tests); rear
+# Delta-V and duration: docs/detection-science.md, A3. Measured there: full frontal and oblique (NHTSA tests); rear
 # end: Linder et al. (18th ESV), GB 39732 for the 8 km/h; others are its interpolations. Restitution falls with speed.
 CASES: Final = {
     "full_frontal": Case((40.0, 66.0), (0.095, 0.115), 180.0, 5.0),

@@ -1,6 +1,6 @@
 """Traces of vehicles whose health is known, made by formula for the tests of health detectors.
 
-Recipes are those of the reference of detection, sections A4 and B9, with chance in everything they leave open. Every
+Recipes are those of the docs/detection-science.md, A4 and B9, with chance in everything they leave open. Every
 trace says what must be found in it.
 """
 

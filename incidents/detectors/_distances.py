@@ -1,7 +1,7 @@
 """Places against what the vehicle itself says of its way: its wheels, its odometer.
 
 Receivers lag by seconds and stamps come bunched, so nothing is compared sample by sample, only over one to five minutes
-(reference of detection, section B10). A witness is heard only after it has agreed with the places earlier on: an
+(docs/detection-science.md, B10). A witness is heard only after it has agreed with the places earlier on: an
 odometer that is told once a trip, or a bus that has gone quiet, is none. Everything is judged at tens of seconds of the
 clock, each from the eight minutes before it and from nothing else. Pure maths.
 """

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from incidents.window import Bools, Floats
 
-# Windows, in points of a grid of ten seconds: two to five minutes (reference of detection, section B10: up to 300 s),
+# Windows, in points of a grid of ten seconds: two to five minutes (docs/detection-science.md, B10: up to 300 s),
 # and how far beyond its own uncertainty a drift must be in each. Speeds of wheels lag, which takes time to even out:
 # with 6 for the shortest window, a lag of 2 s gave 2 false alarms in 1,080 hours of simulated traffic; now none.
 _SURE: Final = {12: 10.0, 18: 7.0, 30: 6.0}

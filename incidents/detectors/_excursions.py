@@ -1,9 +1,9 @@
 """Fixes that a vehicle cannot have reached from the ones before: places where it never was, or which somebody made up.
 
-Honest logs bunch their stamps, so that neighbours seem to be 400 to 900 km/h apart (reference of detection, section
-B10); a receiver lags by seconds. So a fix is out of reach only when ten more seconds at the speed told around it would
-not do. A few such fixes from which the vehicle is back at once are an excursion; a place it stays at is the end of a
-leap. Pure maths.
+Honest logs bunch their stamps, so that neighbours seem to be 400 to 900 km/h apart (docs/detection-science.md, B10); a
+receiver lags by seconds. So a fix is out of reach only when ten more seconds at the speed told around it would not do.
+A few such fixes from which the vehicle is back at once are an excursion; a place it stays at is the end of a leap.
+Pure maths.
 """
 
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ from incidents.detectors._burst import G_MPS2
 from incidents.detectors._impact import TRIGGER_KMH, Candidate, Hit
 from incidents.window import S, Window
 
-# Lines of level 2 and 3: trigger and lock of GB 39732-2020. The lateral line is a judgement of detection-science B3:
+# Lines of level 2 and 3: trigger and lock of GB 39732-2020. Lateral: a judgement (docs/detection-science.md, B3):
 # side impacts hurt at less (Bahouth et al. ask half the risk of a frontal impact).
 URGENT_KMH: Final = TRIGGER_KMH
 EMERGENCY_KMH: Final = 25.0

@@ -39,9 +39,9 @@ class Harsh:
     kinds: tuple[str, ...]
     version: int = 1
     lane: Lane = Lane.STREAM
-    before_s: float = 10.0
+    before_s: float = 16.0
     after_s: float = 10.0
-    # What lies within 3 s is one manoeuvre (Damoov, detection-science B1).
+    # What lies within 3 s is one manoeuvre (Damoov, docs/detection-science.md, B1).
     episode_gap_s: float = 3.0
     stale_after_s: float = 3_600.0
     columns: frozenset[str] = _SPEED_COLUMNS | {

@@ -41,7 +41,7 @@ _ROAD_KMH: Final = 5.0
 _DOOR_G: Final = 1.3
 # Fast enough a burst shows a pulse of 60 ms in three samples: below, what it did not show may still have been.
 _FULLY_SEEN_HZ: Final = 45.0
-# Trucks are struck by their trailers when they couple, at walking pace (detection-science A3, heavy vehicles).
+# Trucks are struck by their trailers when they couple, at walking pace (docs/detection-science.md, A3, heavy vehicles).
 _COUPLING_KMH: Final = 5.0
 # A change of velocity this small is not seen in the speed; a greater one is, unless it is sideways.
 _UNSEEN_KMH: Final = 5.0

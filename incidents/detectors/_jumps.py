@@ -24,7 +24,7 @@ COLUMNS: Final = frozenset(
 )  # fmt: skip
 
 _KMH_S_PER_G: Final = G_MPS2 * 3.6
-# Detection-science B2: a loss of 25 km/h or more in a second, beyond braking physics.
+# docs/detection-science.md, B2: a loss of 25 km/h or more in a second, beyond braking physics.
 LEAST_KMH: Final = 25.0
 # The hardest stops on dry asphalt reach 0.95 g (reference A3) to 1.0 g; the receiver's noise of 1 to 2 km/h beside it.
 BEYOND_BRAKES_G: Final = 1.1

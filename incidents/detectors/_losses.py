@@ -1,7 +1,7 @@
 """Times in which a receiver had no fix although the device went on telling, and how they began. Pure maths.
 
 A tunnel takes the sky away at once; a jammer drowns it within seconds to half a minute, while the satellites become
-fewer and their geometry worse (reference of detection, section A4).
+fewer and their geometry worse (docs/detection-science.md, A4).
 """
 
 from dataclasses import dataclass

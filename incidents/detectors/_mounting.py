@@ -17,7 +17,7 @@ from incidents.window import Bools, Floats, Mounting, S, Window
 _STEP_S: Final = (0.2, 2.5)
 # Below this speed the course over ground is noise.
 _TURNING_FROM_MPS: Final = 4.0
-# Receivers lag the motion sensor by up to 2 s (detection-science B10): the lag that fits best is taken.
+# Receivers lag the motion sensor by up to 2 s (docs/detection-science.md, B10): the lag that fits best is taken.
 _LAGS: Final = (0, 1, 2)
 # What ordinary driving reaches; a change of speed beyond it is a fault of the receiver.
 _MOST_MPS2: Final = 1.2 * G_MPS2

@@ -8,7 +8,7 @@ import numpy as np
 from incidents.detectors._burst import G_MPS2, Burst
 from incidents.window import Bools, Floats
 
-# Further than any road tilts a vehicle that stays on its wheels (detection-science B2: more than 60 degrees for 1 s).
+# Further than any road tilts a vehicle that stays on its wheels (docs/detection-science.md, B2: over 60° for 1 s).
 OVER_DEG: Final = 60.0
 OVER_S: Final = 1.0
 # Through a whole roll the angle is beyond 60 degrees for only two thirds of a second a turn at 400 degrees/s: a turn

@@ -1,7 +1,7 @@
 """A starter battery that gets weaker over weeks, and a generator that charges less than it used to.
 
 A healthy battery may rest at 11.95 V and a sampled start may dip to 7.6 V, so fixed limits alone accuse the healthy
-(reference of detection, section B9). Held against the vehicle's own past: Theil-Sen slopes with their uncertainty, with
+(docs/detection-science.md, B9). Held against the vehicle's own past: Theil-Sen slopes with their uncertainty, with
 and without what cold explains, over rests of like age. Works on facts of hours.
 """
 

@@ -15,7 +15,7 @@ from incidents.hours import COOLANT_C, MOVING_KMH, RUNNING_RPM, within
 from incidents.rows import Rows
 from incidents.window import Bools, Event, Floats, Ints, S, Window
 
-# Reference of detection, section B9: normal 80 to 105 C, warn at 110, stop at 115 to 118, or more than 5 C a minute
+# docs/detection-science.md, B9: normal 80 to 105 C, warn at 110, stop at 115 to 118, or more than 5 C a minute
 # above 100. Recorded healthy cars peak at 96.
 _WARN_C: Final = 110.0
 _STOP_C: Final = 115.0

@@ -17,7 +17,7 @@ from incidents.rows import Rows
 from incidents.window import Bools, Event, Floats, S, Window
 
 _HOUR_S: Final = 3_600.0
-# Reference of detection, section B6: over 4 h without a rest of 20 min is forbidden to everyone (Implementing
+# docs/detection-science.md, B6: over 4 h without a rest of 20 min is forbidden to everyone (Implementing
 # Regulations of the Road Traffic Safety Law, Art. 62(7)); 2 h by night to coach operators (Safety management norms for
 # road passenger enterprises, Art. 38); night is 22:00 to 06:00; warn at 3 h 30 and 3 h 50.
 _LIMIT_S: Final = 4 * _HOUR_S

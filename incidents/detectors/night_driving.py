@@ -14,7 +14,7 @@ from incidents.detectors import _spells
 from incidents.rows import Rows
 from incidents.window import Bools, Event, S, Window
 
-# Reference of detection, section B6: coaches do not run from 02:00 to 05:00 but for relays and short shuttles.
+# docs/detection-science.md, B6: coaches do not run from 02:00 to 05:00 but for relays and short shuttles.
 _SMALL_HOURS_H: Final = (2.0, 5.0)
 # A drive home is no such risk; an hour's work is. For heavy vehicles, which are not to run at all, only the way to a
 # place to rest is left out. Judgement.

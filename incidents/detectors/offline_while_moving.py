@@ -15,7 +15,7 @@ from incidents.detector import Candidates, Finding, Lane, Reason
 from incidents.rows import Rows
 from incidents.window import Bools, Event, Ints, S, Window
 
-# Three times the expected heartbeat (reference of detection, section B8), but no ordinary gap of coverage (up to 120 s:
+# Three times the expected heartbeat (docs/detection-science.md, B8), but no ordinary gap of coverage (up to 120 s:
 # docs/guide/simulation.md) nor most tunnels. Judgement.
 _SILENT_S: Final = 300.0
 _HEARTBEATS: Final = 3.0

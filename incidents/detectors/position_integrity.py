@@ -27,7 +27,7 @@ from incidents.rows import Rows
 from incidents.window import Bools, Event, S, Window
 
 _WORST_ACCURACY_M: Final = 50.0
-# Reference of detection, section A4: a spoofed jump is over 1 km. A shorter one out of reach may be an error of the
+# docs/detection-science.md, A4: a spoofed jump is over 1 km. A shorter one out of reach may be an error of the
 # receiver, less than this is none. Judgement.
 _LEAP_M: Final = 1_000.0
 _ODD_LEAP_M: Final = 300.0

@@ -16,7 +16,7 @@ from incidents.fences import FenceSet
 from incidents.rows import Rows
 from incidents.window import Bools, Event, Floats, Ints, S, Window
 
-# Reference of detection, section B7: tolerance for GNSS speed, at least 3 s above, gaps to 5 s merged (Damoov), two
+# docs/detection-science.md, B7: tolerance for GNSS speed, at least 3 s above, gaps to 5 s merged (Damoov), two
 # fixes with good accuracy, first seconds after a change of limit dropped.
 _TOLERANCE_KMH: Final = 3.0
 _TOLERANCE_SHARE: Final = 0.05

@@ -15,7 +15,7 @@ from incidents.hours import RUNNING_RPM
 from incidents.rows import Rows
 from incidents.window import Bools, Event, Flags, Floats, S, Window
 
-# A running generator holds 13.4 to 14.7 V (reference of detection, section B9: running 13.4 to 14.2 measured). Clever
+# A running generator holds 13.4 to 14.7 V (docs/detection-science.md, B9: running 13.4 to 14.2 measured). Clever
 # ones let the battery drift down to its resting voltage, never below: less than a full battery's 12.6 V for minutes is
 # the battery driving the vehicle. Judgement.
 _NOT_CHARGING_V: Final = 12.6

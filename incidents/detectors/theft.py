@@ -19,7 +19,7 @@ from incidents.window import Bools, Event, Floats, Ints, S, Tenure, Window
 
 # Slower is a vehicle being shunted in the yard, or noise of a standing receiver. Judgement.
 _DRIVES_KMH: Final = 10.0
-# Reference of detection, section B8: moved by more than 150 to 300 m, twice the accuracy at least.
+# docs/detection-science.md, B8: moved by more than 150 to 300 m, twice the accuracy at least.
 _MOVED_M: Final = 300.0
 # Without a position: so long at that speed. Judgement: the same way at 20 km/h.
 _MOVED_S: Final = 60.0

@@ -25,7 +25,7 @@ _CODE: Final = re.compile(r"([PCBU])([0-9A-F]{4})(?:-?[0-9A-F]{2})?")
 _LONGEST_CODE: Final = 32
 _MOST_CODES: Final = 64  # of one message; ECUs hold fewer
 
-# Ranges of J2012 and their urgency: reference of detection, section B9.
+# Ranges of J2012 and their urgency: docs/detection-science.md, B9.
 _MISFIRE: Final = (0x0300, 0x0312)
 _EVAPORATION: Final = (0x0440, 0x0457)
 _OIL_PRESSURE: Final = (0x0520, 0x0524)

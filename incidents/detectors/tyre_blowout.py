@@ -23,7 +23,7 @@ _LOW_SHARE: Final = 0.75
 _LOW_BEFORE_SHARE: Final = 0.85
 _MATE_KEEPS_SHARE: Final = 0.85
 _STILL_WELL_SHARE: Final = 0.95
-# A fast loss is -50 kPa/min (reference of detection, section A4), a slow one -1. Between them, lower than half way
+# A fast loss is -50 kPa/min (docs/detection-science.md, A4), a slow one -1. Between them, lower than half way
 # because noise of a few kPa is in it.
 _FAST_KPA_MIN: Final = 35.0
 _RATE_OVER_S: Final = 30.0

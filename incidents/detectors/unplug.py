@@ -13,7 +13,7 @@ from incidents.detector import Candidates, Finding, Lane, Reason
 from incidents.rows import Rows
 from incidents.window import Bools, Event, Ints, S, Window
 
-# Reference of detection, section B8: supply below about 5.25 V for 1 to 3 s.
+# docs/detection-science.md, B8: supply below about 5.25 V for 1 to 3 s.
 _CUT_V: Final = 5.25
 _CUT_US: Final = 3 * S
 # A starter that a weak battery hardly turns takes up to 4 s (section A4), and pulls the supply as low. Judgement.

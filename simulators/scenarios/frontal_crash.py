@@ -12,7 +12,7 @@ AIRBAG_SHARE: Final = 0.5  # of units hear the airbag of a vehicle whose airbag 
 AIRBAG_KMH: Final = 27.5  # opens from here: clearly an emergency by its delta-V as well
 SILENT_SHARE: Final = 0.15  # of the hardest crashes end the unit too
 SILENT_KMH: Final = 40.0
-DRIVES_ON_SHARE: Final = 0.20  # of moderate ones: detection-science.md A3
+DRIVES_ON_SHARE: Final = 0.20  # of moderate ones: docs/detection-science.md, A3
 DRIVES_ON_KMH: Final = 20.0
 
 

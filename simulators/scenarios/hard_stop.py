@@ -7,7 +7,7 @@ from simulators.play import Part, Play
 from simulators.scenario import CRASH_LIKE, HARSH
 from simulators.stunts import Stunt
 
-# Dry asphalt: 0.7 to 0.95 g for 1 to 3 s (detection-science.md A3); lorries brake less hard.
+# Dry asphalt: 0.7 to 0.95 g for 1 to 3 s (docs/detection-science.md, A3); lorries brake less hard.
 PEAK_G: Final = {"car": (0.70, 0.95), "van": (0.70, 0.90), "heavy": (0.55, 0.70)}
 
 

@@ -19,7 +19,7 @@ from simulators.recorder import Recorder
 from simulators.scenario import EVERY_KIND, Request, Tell
 from simulators.traffic import Traffic
 
-# Of 500 measured bumps 8 were over 1 g (detection-science.md A3): two an hour of driving that shake a unit awake.
+# Of 500 measured bumps 8 were over 1 g (docs/detection-science.md, A3): two an hour of driving that shake a unit awake.
 ROUGH_PER_S: Final = 2 / 3600.0
 SLAM_SHARE: Final = 0.6  # of arrivals and departures at which a door is shut hard enough
 MOVING_MPS: Final = 4.0

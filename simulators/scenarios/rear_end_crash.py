@@ -9,7 +9,7 @@ from simulators.scenario import CRASH_LIKE
 from simulators.stunts import Stunt
 
 STANDING_SHARE: Final = 0.6
-DRIVES_ON_SHARE: Final = 0.20  # detection-science.md A3
+DRIVES_ON_SHARE: Final = 0.20  # docs/detection-science.md, A3
 DRIVES_ON_KMH: Final = 20.0
 
 
