@@ -201,6 +201,8 @@ def _swung(window: Window, accel: Floats, row: int) -> Overturn | None:
     later = (times >= times[row]) & (times <= times[row] + round(_HELD_S * S))
     good = np.isfinite(accel).all(axis=1) & (window.flag("accel_gravity") != FLAG_ABSENT)
     before, after = accel[earlier & good], accel[later & good]
+    if not len(before):
+        return None  # two readings of one instant: nothing tells how it stood
     rest = np.median(before, axis=0)
     sizes = np.linalg.norm(after, axis=1)
     angles = np.degrees(np.arccos(np.clip(after @ rest / (sizes * np.linalg.norm(rest)), -1.0, 1.0)))
