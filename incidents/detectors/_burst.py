@@ -32,6 +32,8 @@ _SHORT_S: Final = 0.45
 _PIECE_STEPS: Final = 1.6
 # |a| within this of 1 g: nothing but gravity. Judgement.
 _QUIET_MPS2: Final = 0.12 * G_MPS2
+# So much of a span must be quiet to show gravity: a few samples of braking may pass for it.
+_QUIET_SHARE: Final = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class Burst:
         # Before the blow if there is something to see: after it the vehicle may lie on its side.
         for part in (slice(0, loudest), slice(0, len(self))):
             quiet = self.accel_mps2[part][off[part] <= _QUIET_MPS2]
-            if len(quiet) >= 3:
+            if len(quiet) >= max(3, _QUIET_SHARE * len(off[part])):
                 return np.asarray(np.median(quiet, axis=0))
         return np.asarray(np.median(self.accel_mps2, axis=0))
 

@@ -31,7 +31,7 @@ from incidents.window import Floats, Ints, S, Window
 _LAG_S: Final = 3.5
 _FELT_SHARE: Final = {"speed": 0.5, "course": 0.75}
 _MEASURED: Final = 1.3  # no more of a witness is asked than this multiple of the limit would
-_GRAVITY_AROUND_S: Final = 5.0
+_GRAVITY_S: Final = 8.0
 # An episode lasts while it is above this share of the limit (15 to 20 % hysteresis).
 _HOLDS: Final = 0.83
 # Courses are noise at town speeds and below.
@@ -46,9 +46,9 @@ _NEAR_FAULT_S: Final = 3.0
 def slow_runs(window: Window, manoeuvre: Manoeuvre) -> list[Run]:
     """Every run of readings beyond the lowest limit. `manoeuvre` has the limits of the vehicle's class."""
     limit, times = manoeuvre.limits_g[0], window.device_time_us
-    changed = _by_course(window, limit) if manoeuvre.by_course else _by_speed(window, manoeuvre)
+    changed = _by_course(window) if manoeuvre.by_course else _by_speed(window, manoeuvre)
     felt_g = manoeuvre.directed(in_vehicle(window, "accel", "mps2")[:, manoeuvre.axis]) / G_MPS2
-    shaken = shaken_g(window, _GRAVITY_AROUND_S)
+    shaken = shaken_g(window, _GRAVITY_S)
     step_s = np.append(np.inf, np.diff(times) / S)[: len(window)]
     with np.errstate(invalid="ignore"):
         before_g = np.append(np.nan, felt_g[:-1])[: len(window)]
@@ -85,7 +85,7 @@ def _by_speed(window: Window, manoeuvre: Manoeuvre) -> Floats:
     return np.where(moving, np.where(denied, 0.0, by_ground), np.nan)
 
 
-def _by_course(window: Window, limit_g: float) -> Floats:
+def _by_course(window: Window) -> Floats:
     """(n,) acceleration across the vehicle over the last second by course or turning rate, in g; NaN where unknown."""
     speed, heading = believed_speed_kmh(window), window.number("heading_deg")
     mean_kmh = (speed + _second_before(window, speed)) / 2
@@ -99,10 +99,8 @@ def _by_course(window: Window, limit_g: float) -> Floats:
         known = np.flatnonzero(np.isfinite(turning))
         mean, _ = mean_of_last(window.device_time_us[known], turning[known])
         turning[known] = np.where(np.isnan(mean), turning[known], mean)
-        # A course that turns while the gyroscope does not is scatter.
-        course = np.where(turning < CONSENTS * limit_g, np.fmin(course, turning), course)
-    across: Floats = np.fmax(course, turning)
-    return across
+    # A gyroscope knows better than a course, which scatters.
+    return np.where(np.isnan(turning), course, turning)
 
 
 def _newest(speed: Floats, times: Ints) -> Floats:

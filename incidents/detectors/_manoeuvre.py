@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from incidents.detectors._around import without_hole
 from incidents.detectors._burst import G_MPS2
 from incidents.detectors._mounting import KNOWN_QUALITY
 from incidents.window import Floats, Ints, S, Window
@@ -80,7 +81,9 @@ def mean_of_last(times: Ints, values: Floats) -> tuple[Floats, Rows]:
     begin = np.searchsorted(times, times - round(MEAN_S * S), side="right") - 1
     begins = np.maximum(begin, 0)
     whole = (begin >= 0) & (slow == slow[begins])
-    return np.where(whole, (area - area[begins]) / np.maximum(times - times[begins], 1), np.nan), begins
+    mean = (area - area[begins]) / np.maximum(times - times[begins], 1)
+    # Rounded, so that sums that began elsewhere give the very same.
+    return np.where(whole, np.round(mean, 5), np.nan), begins
 
 
 def in_vehicle(window: Window, what: str, unit: str) -> Floats:
@@ -99,17 +102,18 @@ def in_vehicle(window: Window, what: str, unit: str) -> Floats:
     return turned
 
 
-def shaken_g(window: Window, around_s: float) -> Floats:
+def shaken_g(window: Window, gravity_s: float) -> Floats:
     """(n,) size of the acceleration in whatever axes, in g; NaN where there is none.
 
-    Gravity, where it is held, is taken off as the median of `around_s` before and after.
+    Gravity, where it is held, is taken off as the median of the last `gravity_s`; NaN where that has a hole.
     """
     accel = np.column_stack([window.number(f"accel_{axis}_mps2") for axis in "xyz"])
     holds = np.flatnonzero((window.flag("accel_gravity") == 1) & np.asarray(np.isfinite(accel).all(axis=1)))
-    times, rest = window.device_time_us[holds], np.empty((len(holds), 3))
+    times, rest = window.device_time_us[holds], np.full((len(holds), 3), np.nan)
     for row, time_us in enumerate(times.tolist()):
-        low, high = np.searchsorted(times, [time_us - round(around_s * S), time_us + round(around_s * S) + 1])
-        rest[row] = np.median(accel[holds[low:high]], axis=0)
+        low = int(np.searchsorted(times, time_us - round(gravity_s * S)))
+        if without_hole((times[low : row + 1] - time_us) / S, -gravity_s, 0.0):
+            rest[row] = np.median(accel[holds[low : row + 1]], axis=0)
     accel[holds] -= rest
     size: Floats = np.linalg.norm(accel, axis=1) / G_MPS2
     return size

@@ -201,9 +201,9 @@ def _swung(window: Window, accel: Floats, row: int) -> Overturn | None:
     later = (times >= times[row]) & (times <= times[row] + round(_HELD_S * S))
     good = np.isfinite(accel).all(axis=1) & (window.flag("accel_gravity") != FLAG_ABSENT)
     before, after = accel[earlier & good], accel[later & good]
-    if not len(before):
-        return None  # two readings of one instant: nothing tells how it stood
-    rest = np.median(before, axis=0)
+    rest = np.median(before, axis=0) if len(before) else np.zeros(3)
+    if not rest.any():
+        return None  # nothing tells how it stood: two readings of one instant, or a sensor that says 0
     sizes = np.linalg.norm(after, axis=1)
     angles = np.degrees(np.arccos(np.clip(after @ rest / (sizes * np.linalg.norm(rest)), -1.0, 1.0)))
     felt = angles[(sizes >= _GRAVITY_G[0] * G_MPS2) & (sizes <= _GRAVITY_G[1] * G_MPS2)]
