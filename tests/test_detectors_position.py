@@ -246,6 +246,47 @@ def test_a_fence_between_two_fixes_was_gone_through() -> None:
     assert judged([GEOFENCE], around, fences=FenceSet([narrow])) == []
 
 
+@pytest.mark.parametrize("ends_kmh", [(50.0, 0.0), (0.0, 45.0), (0.0, 0.0)])
+def test_a_vehicle_that_sets_off_or_pulls_up_went_through_a_fence_between_two_fixes(
+    ends_kmh: tuple[float, float],
+) -> None:
+    narrow = square("toll", 70.0, -100.0, 210.0, 100.0)
+    t_s = np.array([0.0, 30.0, 60.0, 90.0])
+    whole = readings(t_s, speed_kmh=[50.0, *ends_kmh, 50.0], heading_deg=90.0, accuracy_m=3.0,
+                     **place(np.array([-300.0, 0.0, 280.0, 600.0]), 0.0))  # fmt: skip
+    assert kinds(judged([GEOFENCE], whole, fences=FenceSet([narrow]))) == ["geofence_entry", "geofence_exit"]
+
+
+@pytest.mark.parametrize("told", [{"speed_kmh": 0.0}, {"ignition": False}])
+@pytest.mark.parametrize("seed", range(6))
+def test_reports_of_a_parked_unit_that_scatter_over_the_border_cross_nothing(seed: int, told: dict[str, Any]) -> None:
+    rng = np.random.default_rng(seed)
+    east, north = rng.normal(0.0, 17.0, (2, 90))
+    t_s = np.arange(90) * 120.0
+    parked = readings(t_s, accuracy_m=6.0, **told, **place(700.0 + east, 93.0 + north))
+    assert judged([GEOFENCE], parked, fences=FenceSet([YARD])) == []
+
+
+def test_a_vehicle_parked_beside_the_border_after_a_drive_does_not_leave_by_drift() -> None:
+    t_s = np.concatenate((np.arange(0.0, 61.0), 60.0 + np.arange(1, 60) * 120.0))
+    speed = np.where(t_s < 60.0, 36.0, 0.0)
+    for seed in range(6):
+        drift = np.random.default_rng(seed).normal(0.0, 14.0, len(t_s)) * (t_s > 60.0)
+        north = np.where(t_s < 60.0, 94.0 - (60.0 - t_s) * 2.5, 94.0) + drift
+        whole = readings(t_s, speed_kmh=speed, accuracy_m=5.0, **place(600.0 + np.minimum(t_s, 60.0), north))
+        assert judged([GEOFENCE], whole, fences=FenceSet([YARD])) == []
+
+
+def test_a_unit_found_elsewhere_twice_was_moved_while_it_slept() -> None:
+    t_s = np.arange(12) * 120.0
+    for elsewhere, expected in ((slice(6, None), ["geofence_exit"]), (slice(6, 7), [])):
+        east = np.full(12, 870.0)
+        east[elsewhere] = 990.0
+        whole = readings(t_s, speed_kmh=0.0, accuracy_m=5.0, **place(east, 0.0))
+        assert kinds(judged([GEOFENCE], whole, fences=FenceSet([YARD]))) == expected
+        assert_same_in_any_order(5, whole, fences=FenceSet([YARD]))
+
+
 def test_two_fences_at_once_are_two_incidents() -> None:
     fences = FenceSet([YARD, square("town", 500.0, -2_000.0, 3_000.0, 2_000.0)])
     found = judged([GEOFENCE], visit(700.0), fences=fences)

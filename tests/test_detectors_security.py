@@ -217,6 +217,67 @@ def test_ferries_jacks_drift_and_pushing_are_no_tow() -> None:
     assert judged(ALL, drifting) == []
 
 
+def seldom_then(
+    on_the_way_s: float,
+    *,
+    heartbeat_s: float = 300.0,
+    tilt_deg: float = 0.0,
+    roll_deg: float = 0.0,
+    seed: int = 0,
+    gain_mps2: float = 0.4,
+) -> Readings:
+    """Reports of a parked unit minutes apart, then of one that is carried straight on at a steady 10 m/s."""
+    rng = np.random.default_rng(seed)
+    parked, way = np.arange(0.0, 2_000.0, heartbeat_s), np.arange(2_150.0, 3_600.0, on_the_way_s)
+    t_s = np.concatenate((parked, way))
+    carried = t_s >= 2_150.0
+    tilt = np.radians(carried * (tilt_deg + roll_deg * np.sin(rng.uniform(0.0, 2 * np.pi, len(t_s)))))
+    gained = carried * rng.normal(0.0, gain_mps2, len(t_s))
+    noise = rng.normal(0.0, 0.03, (3, len(t_s)))
+    return readings(
+        t_s, speed_kmh=36.0 * carried, heading_deg=90.0, ignition=False, rpm=0.0, external_v=12.6, accuracy_m=3.0,
+        satellites=12.0, accel_x_mps2=G * np.sin(tilt) + gained + noise[0], accel_y_mps2=noise[1],
+        accel_z_mps2=G * np.cos(tilt) + noise[2], accel_gravity=True,
+        **place(np.where(carried, (t_s - 2_100.0) * 10.0, 0.0), 0.0),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("on_the_way_s", [20.0, 60.0])
+@pytest.mark.parametrize("heartbeat_s", [60.0, 300.0])
+@pytest.mark.parametrize("tilt_deg", [4.0, -8.0])
+def test_a_unit_that_seldom_reports_hangs_tilted_on_a_hook(
+    on_the_way_s: float, heartbeat_s: float, tilt_deg: float
+) -> None:
+    whole = seldom_then(on_the_way_s, heartbeat_s=heartbeat_s, tilt_deg=tilt_deg, gain_mps2=0.3)
+    found = judged(ALL, whole)
+    assert (kinds(found), levels(found)) == (["tow"], [2])
+    assert codes(found) >= {"tow_moved_engine_off", "tow_hangs_tilted"}
+    assert found[0].finding.values["max_tilt_deg"] == pytest.approx(abs(tilt_deg), abs=1.5)
+    assert_same_in_any_order(3, whole)
+
+
+@pytest.mark.parametrize("roll_deg", [0.0, 2.0, 5.0])
+def test_a_ship_that_rolls_between_seldom_reports_stays_level(roll_deg: float) -> None:
+    for seed in range(8):
+        for on_the_way_s in (20.0, 60.0, 300.0):
+            ferry = seldom_then(on_the_way_s, roll_deg=roll_deg, seed=seed, gain_mps2=0.1)
+            assert judged_piecemeal(np.random.default_rng(seed), ALL, ferry, shuffled=False) == []
+
+
+def test_a_road_shows_in_seldom_reports_without_accelerations() -> None:
+    t_s = np.append(np.arange(0.0, 1_500.0, 120.0), np.arange(1_500.0, 2_700.0, 25.0))
+    speed = np.where(t_s >= 1_500.0, np.where((t_s // 25.0) % 4 == 0, 0.0, 12.0), 0.0)
+    whole = readings(t_s, speed_kmh=speed * 3.6, heading_deg=90.0, ignition=False, accuracy_m=3.0, satellites=12.0,
+                     **place(np.cumsum(speed * np.diff(t_s, prepend=0.0)), 0.0))  # fmt: skip
+    found = judged(ALL, whole)
+    assert (kinds(found), codes(found)) == (["tow"], {"tow_moved_engine_off", "tow_by_road"})
+    ferry = np.clip((t_s - 1_500.0) * 0.14, 0.0, 12.0)
+    slow = readings(t_s, speed_kmh=ferry * 3.6, heading_deg=90.0 + np.clip(t_s - 1_600.0, 0.0, 90.0), ignition=False,
+                    accuracy_m=3.0, satellites=12.0,
+                    **place(np.cumsum(ferry * np.diff(t_s, prepend=0.0)), 0.0))  # fmt: skip
+    assert judged(ALL, slow) == []
+
+
 @pytest.mark.parametrize(
     "own", [{"rpm": 1_800.0}, {"external_v": 14.1}, {"external_v": 28.0}, {"obd_speed_kmh": by_road() * 3.6}]
 )

@@ -24,14 +24,16 @@ _MOVED_M: Final = _fence_sides.CLEAR_M
 # Half of what `FenceSet.near` reaches beyond a fence.
 _FAR_DEG: Final = 0.005
 # Two fixes outside may have a fence between them if they are this far apart, not too long after each other, and the
-# vehicle went straight: its speed covers the way and its headings agree with it. Judgement: otherwise a road around the
-# fence is as likely.
+# vehicle went straight: the speeds told leave no time for a longer way and its headings agree with this one. Judgement:
+# otherwise a road around the fence is as likely.
 _SPARSE_M: Final = 100.0
 _SPARSE_S: Final = 300.0
 _STRAIGHT_SHARE: Final = 0.25
 _STRAIGHT_DEG: Final = 30.0
 # Without speed and heading only fixes this close in time.
 _UNTOLD_S: Final = 30.0
+# What is seen before a fix: two heartbeats of a parked unit, five minutes apart at most, and where it stood. Judgement.
+_SEEN_S: Final = 720.0
 # Points on a line at which the depth of a crossing is looked at.
 _LINE_POINTS: Final = 64
 
@@ -41,22 +43,22 @@ class Geofence:
     """See the module."""
 
     name: str = "geofence"
-    version: int = 1
+    version: int = 2
     purpose: str = "a vehicle enters or leaves a fence"
     kinds: tuple[str, ...] = ("geofence_entry", "geofence_exit")
     lane: Lane = Lane.STREAM
-    before_s: float = 300.0
+    before_s: float = _SEEN_S
     after_s: float = 30.0
     episode_gap_s: float = 0.0
     stale_after_s: float = 3_600.0
-    columns: frozenset[str] = _track.TRACK_COLUMNS
+    columns: frozenset[str] = _fence_sides.COLUMNS
     streams: frozenset[str] = frozenset()
     every_s: float = 0.0
     candidates: Candidates | None = None
 
     def wants(self, rows: Rows) -> Bools:
         """Fixes that moved and lie near a border, on another side than the one before, or far from it with a fence in
-        between."""
+        between; and of a vehicle that stands also the fix after each of these, which bears it out."""
         mask = rows.none
         if not len(rows.fences) or not rows.has("lat_deg"):
             return mask
@@ -78,6 +80,11 @@ class Geofence:
         mask[fix[close]] = True
         far = far[rows.fences.crossed(lat[far - 1], lon[far - 1], lat[far], lon[far])]
         mask[fix[far]] = True
+        with np.errstate(invalid="ignore"):
+            next_one = (
+                np.append(False, mask[fix][:-1])[: len(fix)] & same & ~(rows.speed_kmh()[fix] >= _track.STANDS_KMH)
+            )
+        mask[fix[next_one]] = True
         return mask
 
     def wants_event(self, event: Event) -> bool:
@@ -149,8 +156,9 @@ def _went_straight(fixes: Fixes, row: int, apart_m: float) -> bool:
     heading = fixes.heading_deg[row : row + 2]
     if np.isnan(speed_mps).any():
         return bool(took_s <= _UNTOLD_S)
-    way_m = float(speed_mps.mean()) * took_s
-    if abs(way_m - apart_m) > _STRAIGHT_SHARE * apart_m:
+    # A shorter way than this there is not, so speeds too low for it say only that it was faster in between: it pulled
+    # up or set off. Speeds that are too high say that it went another way.
+    if float(speed_mps.mean()) * took_s > (1.0 + _STRAIGHT_SHARE) * apart_m:
         return False
     bearing = _track.bearing_deg(fixes.lat_deg[row], fixes.lon_deg[row], fixes.lat_deg[row + 1], fixes.lon_deg[row + 1])
     if np.isnan(heading).any():

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from incidents.detector import Candidates, Finding, Lane, Reason
-from incidents.detectors import _fence_sides, _track
+from incidents.detectors import _fence_sides
 from incidents.detectors._fence_sides import INSIDE
 from incidents.rows import Rows
 from incidents.window import Bools, Event, S, Window
@@ -29,7 +29,7 @@ class GeofenceDwell:
     """See the module."""
 
     name: str = "geofence_dwell"
-    version: int = 1
+    version: int = 2
     purpose: str = "a vehicle stays in a fence for longer than it may"
     kinds: tuple[str, ...] = ("geofence_dwell",)
     lane: Lane = Lane.STREAM
@@ -37,7 +37,7 @@ class GeofenceDwell:
     after_s: float = 30.0
     episode_gap_s: float = 2.5 * _LOOK_US / S
     stale_after_s: float = 3_600.0
-    columns: frozenset[str] = _track.TRACK_COLUMNS
+    columns: frozenset[str] = _fence_sides.COLUMNS
     streams: frozenset[str] = frozenset()
     every_s: float = 0.0
     candidates: Candidates | None = None

@@ -1,8 +1,8 @@
 """Tow: a vehicle moves away with its engine off, as on a truck or a hook.
 
 A ferry moves it too, a jack tilts it, and the fix of a parked receiver drifts. So it must have gone a long way, and
-something must speak for a road: it was lifted before, the device says so itself, or it speeds up, brakes and turns as
-no ship does.
+something must speak for a road: it was lifted before or hangs tilted on its way, the device says so itself, or it
+speeds up, brakes and turns as no ship does.
 """
 
 from dataclasses import dataclass
@@ -12,36 +12,34 @@ import numpy as np
 
 from fleet_core import topics
 from incidents.detector import Candidates, Finding, Lane, Reason
-from incidents.detectors import _excursions, _powered, _track
+from incidents.detectors import _excursions, _lifts, _powered, _track
 from incidents.detectors._track import Fixes
 from incidents.rows import Rows
-from incidents.window import Bools, Event, Floats, Ints, S, Window
+from incidents.window import Bools, Event, Ints, S, Window
 
 # Slower is drift, or people pushing. Judgement.
 _MOVES_KMH: Final = 8.0
-# Reference of detection, section B8: moved by more than 150 to 300 m with the ignition off, twice the accuracy at
+# docs/detection-science.md, B8: moved by more than 150 to 300 m with the ignition off, twice the accuracy at
 # least.
 _MOVED_M: Final = 200.0
 _WORST_ACCURACY_M: Final = 50.0
 # Stops at signals and at the roadside belong to the same journey. Judgement.
 _STOP_US: Final = 300 * S
-# Lift: 3 to 15 degrees within 10 to 60 s (section A4), held for some seconds; common settings are 5 degrees (B8). Seen
-# against how it stood before. Judgement: a little less than 3, for noise.
-_LIFT_DEG: Final = 2.5
-_LIFT_HELD_US: Final = 8 * S
-_STOOD_US: Final = 120 * S
-_STOOD_SHARE: Final = 0.4  # of what is seen of it standing
-_LIFT_BEFORE_US: Final = 360 * S
-# Ships roll with periods of 8 to 15 s; averaged over twice this, little of it is left.
-_ROLL_US: Final = 10 * S
-_LEAST_SAMPLES: Final = 5
-_G_MPS2: Final = 9.80665
+# Two readings that move and have none that stands between them are one journey up to here: a parked unit that knows
+# nothing of its being carried reports every 5 minutes or so. Judgement.
+_SILENT_US: Final = 900 * S
+# What is seen before a reading: a wait on the hook and several such reports of how it stood before. Judgement.
+_SEEN_S: Final = 2_400.0
 # A road: a ferry gains speed at less than 0.15 m/s2 and turns at 1 to 2 degrees a second. Three such changes, because
 # the begin and the end of a crossing may be seen as jumps. Judgement.
 _ROAD_MPS2: Final = 0.4
 _ROAD_OVER_S: Final = 5.0
 _TURN_DEG: Final = 35.0
 _TURN_OVER_S: Final = 8.0
+# Between readings further apart the mean is taken, in which noise is little: twice what a ferry gains and half as much
+# again as it turns are enough. Judgement.
+_SPARSE_ROAD_MPS2: Final = 0.3
+_SPARSE_TURN_DPS: Final = 3.0
 _ROAD_SIGNS: Final = 3
 # Faster than a car ferry.
 _NO_FERRY_KMH: Final = 55.0
@@ -56,19 +54,15 @@ class Tow:
     """See the module."""
 
     name: str = "tow"
-    version: int = 1
+    version: int = 2
     purpose: str = "moving away with the engine off"
     kinds: tuple[str, ...] = ("tow",)
     lane: Lane = Lane.STREAM
-    before_s: float = 1_200.0
+    before_s: float = _SEEN_S
     after_s: float = 60.0
     episode_gap_s: float = 900.0
     stale_after_s: float = 6 * 3_600.0
-    columns: frozenset[str] = (
-        _track.TRACK_COLUMNS
-        | _powered.ENGINE_COLUMNS
-        | {"accel_x_mps2", "accel_y_mps2", "accel_z_mps2", "accel_gravity", "gyro_z_dps"}
-    )
+    columns: frozenset[str] = _track.TRACK_COLUMNS | _powered.ENGINE_COLUMNS | _lifts.COLUMNS | {"gyro_z_dps"}
     streams: frozenset[str] = frozenset({topics.ALARM})
     every_s: float = 0.0
     candidates: Candidates | None = None
@@ -104,12 +98,13 @@ class Tow:
 
 
 def _journeys(window: Window, moves: Bools) -> list[Ints]:
-    """Rows that move, cut at long stops and where the ignition came on."""
-    on = np.cumsum(window.flag("ignition") == 1)
-    journeys: list[Ints] = []
-    for rows in _track.groups(moves, window.device_time_us, _STOP_US):
-        journeys += np.split(rows, np.flatnonzero(np.diff(on[rows])) + 1)
-    return journeys
+    """Rows that move, cut at long stops, at long silence and where the ignition came on."""
+    rows = np.flatnonzero(moves)
+    times, on = window.device_time_us, np.cumsum(window.flag("ignition") == 1)
+    one, other = rows[:-1], rows[1:]
+    stood_us = np.where(other - one > 1, times[other - 1] - times[np.minimum(one + 1, other)], 0)
+    cut = (stood_us > _STOP_US) | (times[other] - times[one] > _SILENT_US) | (on[other] != on[one])
+    return [part for part in np.split(rows, np.flatnonzero(cut) + 1) if len(part)]
 
 
 def _of_journey(window: Window, fixes: Fixes, rows: Ints, alarms: list[int]) -> Finding | None:
@@ -122,17 +117,20 @@ def _of_journey(window: Window, fixes: Fixes, rows: Ints, alarms: list[int]) -> 
     if not len(far):
         return None
     at_us = int(mine.time_us[far[0]])
-    lift = _lift(window, start_us)
+    lift, hangs = _lifts.before(window, start_us), _lifts.on_the_way(window, start_us, end_us)
     alarmed = any(start_us - _ALARM_US <= at <= end_us for at in alarms)
     signs = _road_signs(mine)
     fastest = float(np.nanmax(mine.speed_kmh))
-    witnesses = [lift is not None, alarmed, signs >= _ROAD_SIGNS or fastest >= _NO_FERRY_KMH]
+    witnesses = [lift is not None or hangs is not None, alarmed, signs >= _ROAD_SIGNS or fastest >= _NO_FERRY_KMH]
     if not any(witnesses):
         return None
+    tilts = [one for one in (lift, hangs) if one is not None]
+    start_us = min([start_us, *(one.since_us for one in tilts)])
     reasons = [Reason("tow_moved_engine_off", {"moved_m": round(float(apart_m[far[0]]))})]
     if lift is not None:
-        reasons.append(Reason("tow_lifted", {"tilt_deg": lift[1]}))
-        start_us = min(start_us, lift[0])
+        reasons.append(Reason("tow_lifted", {"tilt_deg": lift.tilt_deg}))
+    if hangs is not None:
+        reasons.append(Reason("tow_hangs_tilted", {"tilt_deg": hangs.tilt_deg}))
     if alarmed:
         reasons.append(Reason("tow_alarm"))
     if witnesses[2]:
@@ -140,7 +138,7 @@ def _of_journey(window: Window, fixes: Fixes, rows: Ints, alarms: list[int]) -> 
     values = {
         "max_moved_m": round(float(apart_m.max())),
         "max_speed_kmh": round(fastest, 1),
-        "max_tilt_deg": None if lift is None else lift[1],
+        "max_tilt_deg": max((one.tilt_deg for one in tilts), default=None),
         "ignition": False,
     }
     return Finding("tow", 2, round(0.7 + 0.1 * sum(witnesses), 2), at_us, start_us, end_us, values, tuple(reasons))
@@ -162,57 +160,22 @@ def _expected(window: Window, at_us: int) -> bool:
     )
 
 
-def _lift(window: Window, start_us: int) -> tuple[int, float] | None:
-    """Since when the vehicle stood tilted before it moved, and by how many degrees; None when it was not lifted."""
-    times = window.device_time_us
-    low, high = np.searchsorted(times, [start_us - _LIFT_BEFORE_US - _STOOD_US, start_us + 1])
-    rows = np.arange(low, high)
-    rows = rows[(window.flag("ignition")[rows] == 0) & ~(np.nan_to_num(window.number("speed_kmh")[rows]) >= 1.0)]
-    axes = np.stack([window.number(f"accel_{axis}_mps2")[rows] for axis in "xyz"])
-    known = np.isfinite(axes[0]) & np.isfinite(axes[1])
-    rows, axes = rows[known], axes[:, known]
-    if not len(rows):
-        return None
-    begin_us = int(times[rows[0]])
-    stood = np.flatnonzero(times[rows] <= begin_us + min(_STOOD_US, (start_us - begin_us) * _STOOD_SHARE))
-    if len(stood) < _LEAST_SAMPLES:
-        return None
-    down = np.where(np.isnan(axes[2]), 0.0, axes[2])
-    if not (window.flag("accel_gravity")[rows] == 1).any():
-        # Gravity was taken off along the axis that was upright: what a tilt brings to the others stays.
-        down = down + _G_MPS2
-    held = _steadied(np.stack([axes[0], axes[1], down]), times[rows])
-    level = np.median(held[:, stood], axis=1)
-    lengths = np.linalg.norm(held, axis=0) * np.linalg.norm(level)
-    tilt_deg = np.degrees(np.arccos(np.clip(level @ held / np.maximum(lengths, 1e-9), -1.0, 1.0)))
-    tilted = np.flatnonzero(tilt_deg >= _LIFT_DEG)
-    # Held without a break: a ship rolls to and fro.
-    for part in np.split(tilted, np.flatnonzero(np.diff(tilted) > 1) + 1):
-        if len(part) and times[rows[part[-1]]] - times[rows[part[0]]] >= _LIFT_HELD_US:
-            return int(times[rows[part[0]]]), round(float(tilt_deg[part].max()), 1)
-    return None
-
-
-def _steadied(axes: Floats, time_us: Ints) -> Floats:
-    """Each axis averaged over some seconds around each reading: what a ship's rolling leaves is little."""
-    sums = np.concatenate((np.zeros((3, 1)), np.cumsum(axes, axis=1)), axis=1)
-    low = np.searchsorted(time_us, time_us - _ROLL_US)
-    high = np.searchsorted(time_us, time_us + _ROLL_US, side="right")
-    steadied: Floats = (sums[:, high] - sums[:, low]) / (high - low)
-    return steadied
-
-
 def _road_signs(fixes: Fixes) -> int:
     """How often a journey gained or lost speed, or turned, as only a road vehicle does."""
     speed_mps = fixes.speed_kmh / 3.6
     signs, since_us = 0, -1
-    before = np.searchsorted(fixes.time_us, fixes.time_us - round(_ROAD_OVER_S * S))
-    turned = np.searchsorted(fixes.time_us, fixes.time_us - round(_TURN_OVER_S * S))
+    # Each against the earliest within some seconds, or the one before where readings are sparse.
+    last = np.maximum(np.arange(len(fixes)) - 1, 0)
+    before = np.minimum(np.searchsorted(fixes.time_us, fixes.time_us - round(_ROAD_OVER_S * S)), last)
+    turned = np.minimum(np.searchsorted(fixes.time_us, fixes.time_us - round(_TURN_OVER_S * S)), last)
     for row, (one, two) in enumerate(zip(before.tolist(), turned.tolist(), strict=True)):
-        took_s = (fixes.time_us[row] - fixes.time_us[one]) / S
-        gained = took_s >= 2.0 and abs(speed_mps[row] - speed_mps[one]) >= _ROAD_MPS2 * max(took_s, _ROAD_OVER_S)
+        took_s, over_s = ((fixes.time_us[row] - fixes.time_us[other]) / S for other in (one, two))
+        least_mps2 = _ROAD_MPS2 if took_s <= _ROAD_OVER_S else _SPARSE_ROAD_MPS2
+        least_mps = max(least_mps2 * took_s, _ROAD_MPS2 * _ROAD_OVER_S)
+        gained = took_s >= 2.0 and abs(speed_mps[row] - speed_mps[one]) >= least_mps
         moving = min(fixes.speed_kmh[row], fixes.speed_kmh[two]) >= _MOVES_KMH
-        turns = moving and _track.turned_deg(fixes.heading_deg[row], fixes.heading_deg[two]) >= _TURN_DEG
+        least_deg = max(_TURN_DEG, _SPARSE_TURN_DPS * over_s)
+        turns = moving and _track.turned_deg(fixes.heading_deg[row], fixes.heading_deg[two]) >= least_deg
         if (gained or turns) and fixes.time_us[row] >= since_us:
             signs += 1
             since_us = int(fixes.time_us[row]) + round(2 * _ROAD_OVER_S * S)
