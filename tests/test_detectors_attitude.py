@@ -100,6 +100,16 @@ def test_spins_tosses_and_parked_vehicles_are_no_rollovers() -> None:
     assert found([refitted], PARKED.readings(rng, ignition=False)) == []
 
 
+def test_a_hard_stop_that_outlasts_the_burst_is_no_rollover() -> None:
+    rng = rng_of(1)
+
+    def braking(t_s: Floats) -> Floats:
+        return (-1.0 * G * np.clip(t_s / 0.2, 0, 1))[:, None] * [1.0, 0.0, 0.0]
+
+    for device in (Device(bias_mps2=(-0.6, 0.3, 0.0)), Device(gravity=True, rotation=rotation(rng))):
+        assert found([device.burst(rng, braking)], Drive(90, stands_after_s=2.6).readings(rng)) == []
+
+
 def test_a_rollover_in_readings_once_a_second() -> None:
     rng = rng_of(1)
     columns, first_s = Drive(70, (0, 0), stands_after_s=4).columns(rng, device=Device(gravity=True))

@@ -285,13 +285,13 @@ def test_a_clipped_pulse_is_a_lower_bound_and_says_so(range_g: float, gravity: b
 @pytest.mark.parametrize("rate_hz", [50.0, 100.0, 400.0])
 def test_clipping_does_not_understate_a_level_in_silence(range_g: float, rate_hz: float) -> None:
     rng, understated = rng_of(int(range_g * rate_hz)), 0
-    for _ in range(8):
+    for _ in range(5):
         pulse = Pulse(rng.uniform(28, 40), rng.uniform(0.08, 0.13), ripple=rng.uniform(0.2, 0.4))
         finding = only(found([Device(rate_hz, range_g, phase=rng.random()).burst(rng, motion(pulse))]))
         if finding.level < 3:
             understated += 1
             assert finding.values["delta_v_lower_bound"]
-    assert understated <= 4
+    assert understated <= 3
 
 
 def test_saturation_shows_where_gravity_was_taken_off_and_where_no_range_is_told() -> None:
@@ -420,6 +420,9 @@ HARMLESS: dict[str, tuple[Callable[[Floats], Floats], Drive]] = {
     "door slam": (lambda t: half_sine(t, 0, 0.04, 1.0, (0.2, 1.0, 0.1)), PARKED),
     "boot slam": (lambda t: half_sine(t, 0, 0.05, 0.9, (1.0, 0.0, 0.4)), PARKED),
     "dropped": (dropping(0.35, 16, 0.02), PARKED),
+    "dropped, and bounces": (
+        lambda t: dropping(0.45, 9, 0.02)(t) + half_sine(t, 0.12, 0.02, 3, (0.7, 0.6, 0.6)), PARKED,
+    ),
     "dropped while driving": (dropping(0.25, 9, 0.015, (-0.9, 0.1, 0.4)), DRIVING),
     "near miss": (
         lambda t: np.stack(
@@ -510,7 +513,7 @@ def story(rng: np.random.Generator) -> tuple[Readings, list[Event]]:
     return drive.readings(rng, ignition=ignition, device=device if rng.random() < 0.6 else None), events
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 100_000))
 def test_order_batches_and_duplicates_make_no_difference(seed: int) -> None:
     rng = rng_of(seed)
@@ -519,7 +522,7 @@ def test_order_batches_and_duplicates_make_no_difference(seed: int) -> None:
     assert findings_of(judged(DETECTORS, shuffled(rng, some, events))) == whole
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 100_000))
 def test_a_wider_window_shows_the_same(seed: int) -> None:
     rng = rng_of(seed)

@@ -32,6 +32,7 @@ _NEVER_A_VEHICLE_S: Final = 0.014
 _HARDLY_A_VEHICLE_S: Final = 0.026
 _HARDLY_KMH: Final = 10.0
 _SHORT_S: Final = 0.03
+_ABOUT_PEAK: Final = 0.2
 # Below this rate one sample says nothing of a width; between, a pulse of 60 ms still shows in two or three samples.
 _WIDTH_KNOWN_HZ: Final = 80.0
 _TWO_SAMPLES_HZ: Final = 40.0
@@ -50,6 +51,7 @@ class Pulse:
     likely_kmh        the same with what clipping hides, as pulses usually go on
     plausible_kmh     and as far as all but three in ten go on
     width_s           delta-V over the peak: how wide a rectangle of the same area and height is
+    peak_width_s      the same of what lies about the peak without a break
     largest_share     share of the delta-V in its largest sample
     vertical_share    share of the shaking that was up and down; None where "up" is not known
     contrast          how far it stands out from both of its sides, the lesser, as a share of its mean; 0 where the
@@ -66,6 +68,7 @@ class Pulse:
     likely_kmh: float
     plausible_kmh: float
     width_s: float
+    peak_width_s: float
     largest_share: float
     vertical_share: float | None
     clipped: bool
@@ -88,7 +91,7 @@ class Pulse:
     @property
     def is_short(self) -> bool:
         """Whether it was over within 30 ms, seen well enough to tell."""
-        return self.width_s < _SHORT_S and self.rate_hz >= _WIDTH_KNOWN_HZ
+        return self.peak_width_s < _SHORT_S and self.rate_hz >= _WIDTH_KNOWN_HZ
 
     @property
     def may_be_short(self) -> bool:
@@ -149,6 +152,7 @@ def strongest(burst: Burst, up: Floats | None) -> Pulse | None:
         likely * KMH_PER_MPS,
         plausible * KMH_PER_MPS,
         size_mps / highest,
+        _peak_width_s(across[core[0] : core[1]], work.step_s),
         float(along.max() * work.step_s / size_mps),
         vertical_share,
         clipped,
@@ -204,6 +208,15 @@ def _without_braking(work: Burst, slow: Floats, core: tuple[int, int]) -> Floats
     settled = slow.copy()
     settled[first:last] = calmer
     return settled
+
+
+def _peak_width_s(across: Floats, step_s: float) -> float:
+    """Width of what lies about the strongest sample, as far as it stays above a fifth of it."""
+    sizes = np.linalg.norm(across, axis=1)
+    at = int(np.argmax(sizes))
+    low = np.flatnonzero(sizes < _ABOUT_PEAK * sizes[at])
+    first, end = low[low < at].max(initial=-1) + 1, low[low > at].min(initial=len(sizes))
+    return float(sizes[first:end].sum() / max(sizes[at], 1e-9) * step_s)
 
 
 def _contrast(felt: Floats, core: tuple[int, int], mean: float, step_s: float) -> float:

@@ -19,6 +19,8 @@ _TURNING_FROM_DPS: Final = 15.0
 # Rest after it: this long at the end of a burst, this steady, showing 1 g.
 _REST_S: Final = 0.4
 _REST_SPREAD_MPS2: Final = 0.15 * G_MPS2
+_BEYOND_BRAKES_DEG: Final = 75.0
+_MISSING_MPS2: Final = 0.25 * G_MPS2
 # Free fall lasts 0.2 to 0.5 s before a device strikes the floor (reference A3); shorter is a wheel in a hole.
 _FALL_S: Final = 0.12
 _FALL_MPS2: Final = 0.35 * G_MPS2
@@ -91,7 +93,11 @@ def turn_by_gravity(burst: Burst, up: Floats) -> Turn | None:
             return None
         angle = float(np.degrees(np.arccos(np.clip(felt @ up / np.linalg.norm(felt), -1.0, 1.0))))
     else:
-        angle = float(np.degrees(2 * np.arcsin(min(1.0, float(np.linalg.norm(felt)) / (2 * G_MPS2)))))
+        size = float(np.linalg.norm(felt))
+        angle = float(np.degrees(2 * np.arcsin(min(1.0, size / (2 * G_MPS2)))))
+        # Gravity that turned away is missing upward as well; the hardest braking is level, and less than 75 degrees.
+        if angle < _BEYOND_BRAKES_DEG and abs(felt @ up + size**2 / (2 * G_MPS2)) > _MISSING_MPS2:
+            return None
     return Turn(angle, 0.0, angle, angle, work.time_us(len(work) - len(tail)) if angle > OVER_DEG else None)
 
 
