@@ -142,11 +142,24 @@ def _between_two_fixes(part: Part) -> None:
     good = life.within(drive)[1:] & life.within(drive)[:-1] & (step_m > 250.0)
     row = int(np.argmin(np.where(good, straight, 1e9)))
     at = (float(x_m[row] + x_m[row + 1]) / 2, float(y_m[row] + y_m[row + 1]) / 2)
-    border_m = _fence(part, life, at, min(90.0, 0.5 * float(step_m[row]) - 60.0), ["entry", "exit"])
+    radius_m = min(90.0, 0.5 * float(step_m[row]) - 60.0)
+    border_m = _fence(part, life, at, radius_m, ["entry", "exit"])
     fence_id, level = part.fences[-1]["fence_id"], part.fences[-1]["level"]
     if border_m[row] > 0.0 and border_m[row + 1] > 0.0:
         for kind in (ENTRY, EXIT):
             part.incident(kind, float(life.t_s[row]), float(life.t_s[row + 1]), fence_id=fence_id, level=level)
+            # The town's blocks lead vehicles back: other ways through the area, or near it, may be found too.
+            for other in np.flatnonzero(_nearest_m(x_m - at[0], y_m - at[1]) < radius_m + NEAR_M):
+                if other != row:
+                    part.allowed(kind, float(life.t_s[other]), float(life.t_s[other + 1]))
+
+
+def _nearest_m(x_m: F64, y_m: F64) -> F64:
+    """How near each straight step from one sample to the next, (n - 1,), comes to the origin."""
+    dx_m, dy_m = np.diff(x_m), np.diff(y_m)
+    along = -(x_m[:-1] * dx_m + y_m[:-1] * dy_m) / np.maximum(dx_m**2 + dy_m**2, 1e-9)
+    share = np.clip(along, 0.0, 1.0)
+    return np.hypot(x_m[:-1] + share * dx_m, y_m[:-1] + share * dy_m)
 
 
 def _ends(values: F64) -> tuple[F64, F64]:
