@@ -113,10 +113,10 @@ def strongest(burst: Burst, up: Floats | None) -> Pulse | None:
     if len(work) < 3:
         return None
     slow = work.slow_mps2()
-    quick = work.accel_mps2 - slow
     # Falling is not a blow: where gravity was taken off it looks like a steady push of 1 g.
-    quick[falling(work, _UPWARD if up is None else up, in_any_direction=up is None)] = 0.0
-    across = quick if up is None else quick - np.outer(quick @ up, up)
+    falls = falling(work, _UPWARD if up is None else up, in_any_direction=up is None)
+    quick = np.where(falls[:, None], 0.0, work.accel_mps2 - slow)
+    across = _level(quick, up)
     begin, end, change = _greatest(across, work.step_s)
     if not change.any():
         return None
@@ -124,8 +124,7 @@ def strongest(burst: Burst, up: Floats | None) -> Pulse | None:
     core = _core(across @ change / size_mps, begin, end, size_mps / work.step_s)
     if np.linalg.norm(across[core[0] : core[1]], axis=1).max() >= _BEYOND_TYRES_MPS2:
         slow = _without_braking(work, slow, core)
-        across = work.accel_mps2 - slow
-        across = across if up is None else across - np.outer(across @ up, up)
+        across = _level(np.where(falls[:, None], 0.0, work.accel_mps2 - slow), up)
         wide = _widened(core, len(work))
         change = across[wide[0] : wide[1]].sum(axis=0) * work.step_s
         size_mps = float(np.linalg.norm(change))
@@ -159,6 +158,11 @@ def strongest(burst: Burst, up: Floats | None) -> Pulse | None:
         _contrast(work.accel_mps2 @ direction, core, float(along.mean()), work.step_s),
         work.rate_hz,
     )
+
+
+def _level(motion: Floats, up: Floats | None) -> Floats:
+    """(n, 3) the horizontal part, or all of it where "up" is not known."""
+    return motion if up is None else motion - np.outer(motion @ up, up)
 
 
 def _greatest(across: Floats, step_s: float) -> tuple[int, int, Floats]:
@@ -235,7 +239,7 @@ def _peak(burst: Burst, work: Burst, slow: Floats, up: Floats | None, core: tupl
     low = max(0, int((work.time_us(core[0] - 0.5) - burst.t0_us) / 1e6 * burst.rate_hz))
     high = min(len(burst), int((work.time_us(core[1] - 0.5) - burst.t0_us) / 1e6 * burst.rate_hz) + 1)
     part = burst.accel_mps2[low : max(high, low + 1)] - slow[core[0] : core[1]].mean(axis=0)
-    sizes = np.linalg.norm(part if up is None else part - np.outer(part @ up, up), axis=1)
+    sizes = np.linalg.norm(_level(part, up), axis=1)
     at = int(np.argmax(sizes))
     return burst.time_us(low + at), float(sizes[at])
 
