@@ -22,10 +22,10 @@ EMERGENCY_LATERAL_KMH: Final = 15.0
 # A small blow at speed, and then the vehicle stands: a person or an animal weighs little. Judgement.
 _AT_SPEED_KMH: Final = 30.0
 _STOPS_WITHIN_S: Final = 20.0
-# What speed readings are off by around an impact: noise, braking within the second, the receiver's lag. A direction
-# within so much of the way counts as along it. A blow that must be sideways needs a vehicle that drove. Judgement.
+# What speed readings are off by around an impact: noise, braking within the second, the receiver's lag. A blow from
+# within so much of the front counts as frontal. One that must be sideways needs a vehicle that drove. Judgement.
 _SPEED_ERROR_KMH: Final = 5.0
-_ALONG_DEG: Final = 35.0
+_FRONTAL_DEG: Final = 35.0
 _SIDEWAYS_FROM_KMH: Final = 20.0
 # Turning that is told of. Judgement.
 _TOLD_ROTATION_DPS: Final = 60.0
@@ -85,12 +85,12 @@ def _change_kmh(candidate: Candidate) -> float | None:
 
 
 def _plausible_kmh(candidate: Candidate) -> float:
-    """What a clipped pulse plausibly was, no more than the speed shows where the blow was along the way."""
+    """What a clipped pulse plausibly was; from the front no more than the loss of speed, which braking only adds to."""
     assert candidate.hit is not None
     pulse, around = candidate.hit.pulse, candidate.around
     along = _direction_deg(candidate.hit)
     changed = _changed_kmh(around)
-    if changed is None or along is None or min(abs(along), 180.0 - abs(along)) > _ALONG_DEG or around.parked:
+    if changed is None or along is None or abs(along) > _FRONTAL_DEG or around.parked:
         return pulse.plausible_kmh
     return max(pulse.delta_v_kmh, min(pulse.plausible_kmh, changed + _SPEED_ERROR_KMH))
 
