@@ -59,7 +59,7 @@ def list_detections(
     connection: Transaction,
     *,
     vehicle_id: Annotated[VehicleId | None, Query(description="Only this vehicle's.")] = None,
-    kind: Annotated[str | None, Query(max_length=40)] = None,
+    kind: Annotated[str | None, Query(max_length=40, description="Only this kind.")] = None,
     since: Annotated[Zoned | None, Query(alias="from", description="Ended at or after.")] = None,
     until: Annotated[Zoned | None, Query(alias="to", description="Started before.")] = None,
     with_withdrawn: Annotated[bool, Query(description="Also those that later data refuted.")] = False,

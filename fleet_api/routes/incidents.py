@@ -216,8 +216,10 @@ def list_incidents(
     status: Annotated[list[Status] | None, Query(description="Only these; may be repeated.")] = None,
     min_level: Annotated[int | None, Query(ge=1, le=3, description="Only this level and above.")] = None,
     vehicle_id: Annotated[VehicleId | None, Query(description="Only this vehicle's.")] = None,
-    family: Annotated[str | None, Query(max_length=40)] = None,
-    kind: Annotated[str | None, Query(max_length=40)] = None,
+    family: Annotated[
+        str | None, Query(max_length=40, description="Only this family of kinds, for instance impact.")
+    ] = None,
+    kind: Annotated[str | None, Query(max_length=40, description="Only this kind.")] = None,
     depot: Annotated[str | None, Query(max_length=100, description="Only this depot's.")] = None,
     drill: Annotated[bool | None, Query(description="true only drills, false no drills.")] = None,
     since: Annotated[Zoned | None, Query(alias="from", description="Happened at or after.")] = None,

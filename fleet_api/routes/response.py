@@ -213,8 +213,8 @@ def edit_person(
 @router.get("/duty", summary="Who is on duty when")
 def list_shifts(
     connection: Transaction,
-    since: Annotated[Zoned, Query(alias="from")],
-    until: Annotated[Zoned, Query(alias="to")],
+    since: Annotated[Zoned, Query(alias="from", description="On call at or after.")],
+    until: Annotated[Zoned, Query(alias="to", description="On call before.")],
 ) -> Shifts:
     """Shifts that touch a span."""
     return Shifts(shifts=[ShiftOut(**asdict(shift)) for shift in people.shifts(connection, since, until)])
@@ -241,7 +241,11 @@ def delete_shift(connection: Transaction, shift_id: Annotated[int, Path(ge=1)]) 
 
 
 @router.get("/response/holes", summary="Holes in the rota, found in advance")
-def list_holes(request: Request, connection: Transaction, days: Annotated[float, Query(gt=0, le=60)] = 14.0) -> Holes:
+def list_holes(
+    request: Request,
+    connection: Transaction,
+    days: Annotated[float, Query(gt=0, le=60, description="How far ahead to look.")] = 14.0,
+) -> Holes:
     """Times in which a role of the policy has nobody who can be reached."""
     policy: Policy = request.app.state.policy
     found = people.holes(connection, policy, clock.now(), days)
@@ -278,8 +282,8 @@ def read_policy(request: Request) -> PolicyOut:
 @router.get("/response/false-alarms", summary="False alarms by detector and device")
 def false_alarms(
     connection: Transaction,
-    since: Annotated[Zoned, Query(alias="from")],
-    until: Annotated[Zoned | None, Query(alias="to")] = None,
+    since: Annotated[Zoned, Query(alias="from", description="Opened at or after.")],
+    until: Annotated[Zoned | None, Query(alias="to", description="Opened before; now when absent.")] = None,
 ) -> FalseAlarmList:
     """Of closed incidents, how many people dismissed as false. Drills do not count."""
     found = lessons.false_alarms(connection, since, until or clock.now())
