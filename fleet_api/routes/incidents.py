@@ -217,7 +217,7 @@ def list_incidents(
     min_level: Annotated[int | None, Query(ge=1, le=3, description="Only this level and above.")] = None,
     vehicle_id: Annotated[VehicleId | None, Query(description="Only this vehicle's.")] = None,
     family: Annotated[
-        str | None, Query(max_length=40, description="Only this family of kinds, for instance impact.")
+        str | None, Query(max_length=40, description="Only this family of kinds, for instance collision.")
     ] = None,
     kind: Annotated[str | None, Query(max_length=40, description="Only this kind.")] = None,
     depot: Annotated[str | None, Query(max_length=100, description="Only this depot's.")] = None,
