@@ -35,17 +35,22 @@ def _drain(part: Part, life: Life, log: Log, span: Span) -> float:
     return stolen
 
 
+def _robbed(part: Part, errands: Errands, build: Build, stop: Span, shares: tuple[float, float]) -> None:
+    """Drained at a moment between two shares of the stop, and driven away after it."""
+    errands.drive(1_500)
+    life = part.live(errands)
+    log = part.record(life, build=build)
+    begin_s = stop.inner(float(part.rng.uniform(*shares)))
+    span = Span(begin_s, begin_s + float(part.rng.uniform(*DRAINED_S)))
+    stolen = _drain(part, life, log, span)
+    part.incident("fuel_theft", span.from_s, span.until_s, stolen_pct=round(stolen, 1))
+
+
 def _while_parked(part: Part) -> None:
     """Drained overnight; the unit can read the tank while it is parked."""
     errands, build = _begin(part)
     stop = errands.park(float(part.rng.uniform(3, 4.5)) * HOUR_S)
-    errands.drive(1_500)
-    life = part.live(errands)
-    log = part.record(life, build=build)
-    begin_s = stop.inner(float(part.rng.uniform(0.2, 0.7)))
-    span = Span(begin_s, begin_s + float(part.rng.uniform(*DRAINED_S)))
-    stolen = _drain(part, life, log, span)
-    part.incident("fuel_theft", span.from_s, span.until_s, stolen_pct=round(stolen, 1))
+    _robbed(part, errands, build, stop, (0.2, 0.7))
 
 
 def _over_hills(part: Part) -> None:
@@ -89,13 +94,7 @@ def _while_idling(part: Part) -> None:
     """Drained while the engine runs for the heating and the driver sleeps."""
     errands, build = _begin(part)
     stop = errands.stand(float(part.rng.uniform(1.2, 1.8)) * HOUR_S)
-    errands.drive(1_500)
-    life = part.live(errands)
-    log = part.record(life, build=build)
-    begin_s = stop.inner(float(part.rng.uniform(0.3, 0.6)))
-    span = Span(begin_s, begin_s + float(part.rng.uniform(*DRAINED_S)))
-    stolen = _drain(part, life, log, span)
-    part.incident("fuel_theft", span.from_s, span.until_s, stolen_pct=round(stolen, 1))
+    _robbed(part, errands, build, stop, (0.3, 0.6))
 
 
 def _idles_for_hours(part: Part) -> None:
