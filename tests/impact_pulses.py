@@ -306,6 +306,14 @@ def shuffled(
     return batches
 
 
+def assert_same_in_any_order(
+    detectors: Mapping[str, Detector], rng: np.random.Generator, some: Readings, events: Sequence[Event]
+) -> None:
+    """Order, batches and duplicates make no difference to what stands."""
+    whole = findings_of(judged(detectors, [(some, events)]))
+    assert findings_of(judged(detectors, shuffled(rng, some, events))) == whole
+
+
 def half_sine(t_s: Floats, at_s: float, lasts_s: float, peak_g: float, along: tuple[float, float, float]) -> Floats:
     x = np.clip((t_s - at_s) / lasts_s, 0, 1)
     return (peak_g * G * np.sin(np.pi * x))[:, None] * np.array(along)

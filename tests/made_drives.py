@@ -122,6 +122,13 @@ def judged_piecemeal(
     return memory.standing
 
 
+def assert_same_in_any_order(detectors: Sequence[Detector], seed: int, whole: Readings, **more: Any) -> None:
+    """Order, batches, duplicates and restarts make no difference to what stands."""
+    once = told(judged(detectors, whole, **more))
+    rng = np.random.default_rng(seed)
+    assert told(judged_piecemeal(rng, detectors, whole, shuffled=bool(seed % 2), **more)) == once
+
+
 def told(detections: Sequence[Detection]) -> list[tuple[Any, ...]]:
     """Detections without the numbers that depend on the order of finding."""
     return sorted((one.vehicle_id, one.detector, one.finding.start_us, repr(one.finding)) for one in detections)

@@ -24,12 +24,11 @@ from tests.impact_pulses import (
     G,
     Pulse,
     alarm,
-    findings_of,
+    assert_same_in_any_order,
     judged,
     motion,
     readings,
     rotation,
-    shuffled,
 )
 
 DETECTORS = {module.DETECTOR.name: module.DETECTOR for module in (harsh_braking, harsh_acceleration, harsh_cornering)}
@@ -265,9 +264,7 @@ def story(rng: np.random.Generator) -> tuple[Readings, list[Event]]:
 @given(seed=st.integers(0, 100_000))
 def test_order_batches_and_duplicates_make_no_difference(seed: int) -> None:
     rng = rng_of(seed)
-    some, events = story(rng)
-    whole = findings_of(judged(DETECTORS, [(some, events)]))
-    assert findings_of(judged(DETECTORS, shuffled(rng, some, events))) == whole
+    assert_same_in_any_order(DETECTORS, rng, *story(rng))
 
 
 @settings(max_examples=25, deadline=None)

@@ -20,7 +20,17 @@ from incidents.fences import Fence, FenceSet
 from incidents.source import Detection
 from incidents.window import S
 from tests import made_drives
-from tests.made_drives import START_S, judged, judged_piecemeal, kinds, place, readings, spans_s, told
+from tests.made_drives import (
+    START_S,
+    assert_same_in_any_order,
+    judged,
+    judged_piecemeal,
+    kinds,
+    place,
+    readings,
+    spans_s,
+    told,
+)
 
 ALL = (SPEEDING, GEOFENCE, GEOFENCE_DWELL, POSITION_INTEGRITY, FEED_LATE)
 DRIVES = Path(__file__).resolve().parents[2] / "shared" / "data" / "drives" / "drives.csv.gz"
@@ -75,12 +85,6 @@ def as_readings(drive: dict[str, Any], *, leave_out: tuple[str, ...] = (), **mor
     values = {name: value for name, value in drive.items() if name not in ("east_m", "north_m", *leave_out)}
     standard = {"accuracy_m": 4.0, "satellites": 12.0, "hdop": 0.9, "ignition": True} | more
     return readings(np.arange(len(drive["east_m"])), **values, **place(drive["east_m"], drive["north_m"]), **standard)
-
-
-def assert_same_in_any_order(seed: int, whole: Readings, **more: Any) -> None:
-    rng = np.random.default_rng(seed)
-    once = told(judged(ALL, whole, **more))
-    assert told(judged_piecemeal(rng, ALL, whole, shuffled=bool(seed % 2), **more)) == once
 
 
 # -- speeding ----------------------------------------------------------------------------------------------------------
@@ -158,7 +162,7 @@ def test_speeding_is_the_same_in_any_order(seed: int) -> None:
     speed = np.full(400, 55.0)
     for at in rng.integers(0, 380, 4).tolist():
         speed[at : at + int(rng.integers(2, 60))] = rng.uniform(60.0, 110.0)
-    assert_same_in_any_order(seed, at_speed(speed, speed_limit_kmh=60.0))
+    assert_same_in_any_order(ALL, seed, at_speed(speed, speed_limit_kmh=60.0))
 
 
 def test_speeding_for_an_hour_is_one_episode_however_it_comes() -> None:
@@ -284,7 +288,7 @@ def test_a_unit_found_elsewhere_twice_was_moved_while_it_slept() -> None:
         east[elsewhere] = 990.0
         whole = readings(t_s, speed_kmh=0.0, accuracy_m=5.0, **place(east, 0.0))
         assert kinds(judged([GEOFENCE], whole, fences=FenceSet([YARD]))) == expected
-        assert_same_in_any_order(5, whole, fences=FenceSet([YARD]))
+        assert_same_in_any_order(ALL, 5, whole, fences=FenceSet([YARD]))
 
 
 def test_two_fences_at_once_are_two_incidents() -> None:
@@ -299,7 +303,7 @@ def test_two_fences_at_once_are_two_incidents() -> None:
 @given(st.integers(0, 10_000))
 def test_crossings_are_the_same_in_any_order(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    assert_same_in_any_order(seed, visit(float(rng.uniform(515.0, 880.0)), seed), fences=FenceSet([YARD]))
+    assert_same_in_any_order(ALL, seed, visit(float(rng.uniform(515.0, 880.0)), seed), fences=FenceSet([YARD]))
 
 
 # -- places that cannot be true ----------------------------------------------------------------------------------------
@@ -473,7 +477,7 @@ def test_doubts_about_places_are_the_same_in_any_order(seed: int, doubt: str) ->
     else:
         for name in ("east_m", "north_m"):
             drive[name][700:900] = drive[name][700]
-    assert_same_in_any_order(seed, as_readings(drive))
+    assert_same_in_any_order(ALL, seed, as_readings(drive))
 
 
 # -- feeds that come late ----------------------------------------------------------------------------------------------

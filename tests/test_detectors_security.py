@@ -23,7 +23,17 @@ from incidents.remembered import Memory
 from incidents.source import Detection
 from incidents.window import S, Tenure, Vehicle
 from tests import made_drives
-from tests.made_drives import START_S, alarm, judged, judged_piecemeal, kinds, place, readings, spans_s, told
+from tests.made_drives import (
+    START_S,
+    alarm,
+    assert_same_in_any_order,
+    judged,
+    judged_piecemeal,
+    kinds,
+    place,
+    readings,
+    spans_s,
+)
 
 ALL = (TOW, THEFT, UNPLUG, TAMPER, JAMMING, OFFLINE)
 G = 9.80665
@@ -76,12 +86,6 @@ def jammed(*, fade_s: int = 15, loss_s: int = 120, begin: int = 400, seconds: in
 
 def in_order(columns: dict[str, Any], **more: Any) -> Readings:
     return readings(np.arange(len(columns["external_v"])), **columns, **more)
-
-
-def assert_same_in_any_order(seed: int, whole: Readings, **more: Any) -> None:
-    once = told(judged(ALL, whole, **more))
-    rng = np.random.default_rng(seed)
-    assert told(judged_piecemeal(rng, ALL, whole, shuffled=bool(seed % 2), **more)) == once
 
 
 # -- jamming -----------------------------------------------------------------------------------------------------------
@@ -253,7 +257,7 @@ def test_a_unit_that_seldom_reports_hangs_tilted_on_a_hook(
     assert (kinds(found), levels(found)) == (["tow"], [2])
     assert codes(found) >= {"tow_moved_engine_off", "tow_hangs_tilted"}
     assert found[0].finding.values["max_tilt_deg"] == pytest.approx(abs(tilt_deg), abs=1.5)
-    assert_same_in_any_order(3, whole)
+    assert_same_in_any_order(ALL, 3, whole)
 
 
 @pytest.mark.parametrize("roll_deg", [0.0, 2.0, 5.0])
@@ -550,7 +554,7 @@ def case_of(name: str) -> tuple[Readings, dict[str, Any]]:
 def test_the_outcome_is_the_same_in_any_order(seed: int, name: str) -> None:
     whole, more = case_of(name)
     assert judged(ALL, whole, **more)
-    assert_same_in_any_order(seed, whole, **more)
+    assert_same_in_any_order(ALL, seed, whole, **more)
 
 
 def test_one_cause_gives_one_kind() -> None:
