@@ -33,7 +33,10 @@ _LONGEST_LATE_REVIEW_US: Final = 6 * 3600 * S
 
 @dataclass(frozen=True, slots=True)
 class _Watch:
-    """An episode whose judgement newer readings may still change."""
+    """An episode whose judgement newer readings may still change; or an event's, and then `kind` is empty.
+
+    An event may have given nothing because readings spoke against it, and what comes later may outweigh them.
+    """
 
     detector: str
     kind: str
@@ -53,6 +56,7 @@ class Judge:
         self._stream = [detector for detector in detectors.values() if detector.lane is Lane.STREAM]
         looked_at: set[str] = set().union(*(detector.columns for detector in self._stream))
         self._columns = frozenset(looked_at)
+        self._streams = frozenset[str]().union(*(detector.streams for detector in self._stream))
         self._tails = Tails(sorted(looked_at))
         self._watches: dict[str, list[_Watch]] = {}
 
@@ -79,21 +83,18 @@ class Judge:
             self._gate(_rows(source, stored), asked, spans)
             self._watch_stored(source, spans)
             self._review(strayed, asked, whole=True)
-        for vehicle_id, event in events:
-            for detector in self._stream:
-                if event.stream in detector.streams and detector.wants_event(event):
-                    asked[vehicle_id][detector.name].append((event.occurred_us, event.occurred_us))
         if events:
             known = {vehicle_id for vehicle_id, _ in events} - self._watches.keys()
-            reach = self._reach_us()
             spans = [
-                Span(vehicle_id, event.occurred_us - reach, event.occurred_us + reach)
+                Span(vehicle_id, event.occurred_us, event.occurred_us)
                 for vehicle_id, event in events
                 if vehicle_id in known
             ]
             self._watch_stored(source, spans)
             for vehicle_id, event in events:
                 self._review_span(vehicle_id, event.occurred_us, event.occurred_us, asked, event.stream)
+                for name in self._watch_event(vehicle_id, event):
+                    asked[vehicle_id][name].append((event.occurred_us, event.occurred_us))
         self._tails.note(ordered)
         if len(strayed):
             self._tails.note(self._newest_of(strayed, stored))
@@ -174,39 +175,52 @@ class Judge:
 
     # -- episodes that may still change --------------------------------------------------------------------------------
 
-    def _reach_us(self) -> int:
+    def _reach_us(self, *, of_events: bool = False) -> int:
+        """How far what detectors look at reaches from an instant; `of_events`: detectors that look at events."""
         return max(
             (
                 round((max(detector.before_s, detector.after_s) + detector.episode_gap_s) * S)
                 for detector in self._stream
+                if detector.streams or not of_events
             ),
             default=0,
         )
 
     def _watch_stored(self, source: Source, spans: Sequence[Span]) -> None:
-        """Take up the episodes near spans that this process has not judged itself."""
+        """Take up the episodes and events near spans that this process has not judged itself."""
         if not spans:
             return
-        reach = self._reach_us()
-        near = [Span(vehicle, from_us - reach, until_us + reach) for vehicle, from_us, until_us in spans]
-        for detection in source.detections(near):
+        for detection in source.detections(_widened(spans, self._reach_us())):
             self._watch(detection)
+        if self._streams:
+            for window in source.windows(_widened(spans, self._reach_us(of_events=True)), (), self._streams):
+                for event in window.events:
+                    self._watch_event(window.vehicle.vehicle_id, event)
 
     def _watch(self, detection: Detection) -> None:
         detector = self._detectors.get(detection.detector)
-        if detector is None or detector.lane is not Lane.STREAM:
-            return
-        finding = detection.finding
-        watch = _Watch(detection.detector, finding.kind, finding.subject, finding.start_us, finding.end_us)
+        if detector is not None and detector.lane is Lane.STREAM:
+            finding = detection.finding
+            watch = _Watch(detection.detector, finding.kind, finding.subject, finding.start_us, finding.end_us)
+            self._add(detection.vehicle_id, watch)
+
+    def _watch_event(self, vehicle_id: str, event: Event) -> list[str]:
+        """Take up an event; returns the detectors that want it."""
+        wanting = [one.name for one in self._stream if event.stream in one.streams and one.wants_event(event)]
+        for name in wanting:
+            self._add(vehicle_id, _Watch(name, "", "", event.occurred_us, event.occurred_us))
+        return wanting
+
+    def _add(self, vehicle_id: str, watch: _Watch) -> None:
         others = [
             other
-            for other in self._watches.get(detection.vehicle_id, [])
+            for other in self._watches.get(vehicle_id, [])
             if (other.detector, other.kind, other.subject) != (watch.detector, watch.kind, watch.subject)
             or other.from_us > watch.until_us
             or watch.from_us > other.until_us
         ]
         # Few episodes of a vehicle can still change; the newest are enough, others come back from the store.
-        self._watches[detection.vehicle_id] = [*others, watch][-32:]
+        self._watches[vehicle_id] = [*others, watch][-32:]
 
     def _review(self, readings: Readings, asked: dict[str, _Asked], *, whole: bool = False) -> None:
         """Look again at episodes that readings bear on; at the `whole` of each when these came late."""
@@ -263,6 +277,10 @@ def _rows(source: Source, readings: Readings) -> Rows:
     vehicles = source.known(_present(readings))
     classes = {vehicle_id: vehicle.vehicle_class for vehicle_id, vehicle in vehicles.items()}
     return Rows(readings, classes, vehicles, source.fences)
+
+
+def _widened(spans: Sequence[Span], by_us: int) -> list[Span]:
+    return [Span(vehicle_id, from_us - by_us, until_us + by_us) for vehicle_id, from_us, until_us in spans]
 
 
 def _present(readings: Readings) -> list[str]:

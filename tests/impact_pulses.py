@@ -168,11 +168,12 @@ def readings(
     first_s: float = 0.0,
     vehicle: str = VEHICLE,
     t_ms: Sequence[int] | None = None,
+    seq: int = 1000,
 ) -> Readings:
     """Readings as ingest makes them of a telemetry message: one at every `every_ms` from `first_s` after the start."""
     count = len(next(iter(columns.values())))
     times = [start_ms + round(first_s * 1000) + at * every_ms for at in range(count)] if t_ms is None else list(t_ms)
-    body = {"boot": 1, "seq": 1000, "t_ms": times} | {name: list(values) for name, values in columns.items()}
+    body = {"boot": 1, "seq": seq, "t_ms": times} | {name: list(values) for name, values in columns.items()}
     made, refused = assemble([Item(0, vehicle, max(times) * 1000 + 2_000_000, b"", body)])
     assert not refused
     return made

@@ -227,6 +227,18 @@ def test_the_same_holds_whether_the_burst_or_the_readings_come_first() -> None:
     )
 
 
+def test_a_late_reading_that_outweighs_what_spoke_against_a_blow_finds_it() -> None:
+    # Lorries are struck when they couple a trailer at walking pace; the late reading shows that this one drove.
+    rng = rng_of(8)
+    event = Device().burst(rng, motion(Pulse(4, 0.1, FROM_BEHIND)))
+    some = Drive(3, stands_after_s=1).readings(rng)
+    late = readings({"speed_kmh": [11.0], "ignition": [True]}, first_s=-2.5)
+    lorry = Vehicle(VEHICLE, "heavy")
+    assert not judged(DETECTORS, [(some, [event])], vehicle=lorry).standing
+    for batches in ([(some, [event]), (late, [])], [(Readings.empty(), [event]), (some, []), (late, [])]):
+        assert [one.finding.kind for one in judged(DETECTORS, batches, vehicle=lorry).standing] == ["crash"]
+
+
 def test_one_crash_is_one_episode() -> None:
     rng = rng_of(11)
     first = motion(Pulse(28, 0.1), Pulse(9, 0.1, FROM_BEHIND, at_s=0.8))
@@ -341,6 +353,21 @@ def test_what_is_no_crash_in_the_speed() -> None:
     assert only(found([], drop_readings(frozen))).level == 3
 
 
+def test_a_clock_set_back_makes_no_crash_of_two_times_and_hides_none() -> None:
+    first = readings({"speed_kmh": [60.0] * 40, "ignition": [True] * 40}, first_s=0.0, seq=1000)
+    again = readings({"speed_kmh": [0.0] * 40, "ignition": [True] * 40}, first_s=0.14, seq=1040)
+    assert judged(DETECTORS, [(first, []), (again, [])]).standing == []
+    struck = readings({"speed_kmh": [45.0] * 20 + [0.0] * 20, "ignition": [True] * 40}, first_s=0.14, seq=1040)
+    told = only([one.finding for one in judged(DETECTORS, [(first, []), (struck, [])]).standing])
+    assert told.values["delta_v_kmh"] == pytest.approx(45.0, abs=1.0)
+
+
+def test_an_odd_speed_is_no_crash() -> None:
+    assert (
+        found([], drop_readings([62.0] * 10 + [103.0] + [62.0, 56.0, 51.0, 45.0, 40.0, 35.0, 29.0] + [24.0] * 10)) == []
+    )
+
+
 def test_a_loss_that_brakes_could_do_needs_something_that_brakes_do_not_do() -> None:
     speeds = [*[45.0] * 20, 15.0, *[0.0] * 40]
     rest = len(speeds) - 21
@@ -382,6 +409,17 @@ def test_an_alarm_is_weighed_against_what_the_vehicle_did() -> None:
 
 
 # -- what is no impact -------------------------------------------------------------------------------------------------
+
+
+def test_a_device_that_fell_is_not_believed_that_it_was_a_crash() -> None:
+    # A sensor of 2 g draws the blow out and the strongest change is where it comes to lie: the fall is what counts.
+    rng = rng_of(3)
+    for rate_hz, range_g in ((50.0, 4.0), (200.0, 2.0), (100.0, 16.0)):
+        fall = Device(rate_hz=rate_hz, range_g=range_g).burst(rng, dropping(0.3, 6, 0.012))
+        for drive in (Drive(0, parked=True), Drive(50, stands_after_s=None)):
+            some = drive.readings(rng, ignition=not drive.parked)
+            assert found([fall, alarm("crash")], some) == []
+    assert only(found([alarm("crash")], Drive(0, parked=True).readings(rng, ignition=False))).kind == "parked_impact"
 
 
 def plateau(t_s: Floats, from_s: float, until_s: float, rise_s: float) -> Floats:

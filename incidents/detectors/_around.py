@@ -60,7 +60,7 @@ class Around:
     changed_kmh     greatest change of speed between neighbouring readings around the instant; None: none are known
     rotation_dps    fastest turning in the readings
     unchanged       it went on at the very same speed, and readings without a hole show it
-    stands          it stood before and after, and readings without a hole show it
+    stands          it stood before, after and in between, and readings without a hole show it
     crept           it was no faster than at a walk before, and readings without a hole show it
     silent          it used to speak every few seconds and said nothing for a minute
     """
@@ -96,7 +96,7 @@ def around(window: Window, at_us: int) -> Around:
         _changed(after_s, speed),
         _rotation(near, after_s),
         seen and _unchanged(after_s, speed),
-        seen and before is not None and after is not None and max(before, after) < STANDS_KMH,
+        seen and not bool((speed[(after_s >= -_BEFORE_S) & (after_s <= _AFTER_S[1])] >= STANDS_KMH).any()),
         seen and before is not None and before < _WALK_KMH,
         _silent(window, at_us, after_s),
     )

@@ -77,6 +77,18 @@ def told_once(window: Window) -> Bools:
     return mask
 
 
+def strands(window: Window) -> list[Window]:
+    """The window in parts, in each of which time and the device's count run together. One where no clock was set back.
+
+    Between neighbours of two parts nothing changed: they are of two times and two places.
+    """
+    if set_back(window) is None:
+        return [window]
+    taken = np.argsort(window.seq, kind="stable")
+    cuts = np.flatnonzero(np.diff(window.device_time_us[taken]) < 0) + 1
+    return [window.take(np.sort(rows)) for rows in np.split(taken, cuts)]
+
+
 def _out_of_order(seq: Ints) -> tuple[Ints, Ints]:
     """Rows with a greater number than some row after them, and rows with a smaller one than some row before them."""
     least_after = np.minimum.accumulate(seq[::-1])[::-1]

@@ -10,6 +10,7 @@ from incidents.detector import Candidates, Finding, Lane, Reason
 from incidents.detectors._around import COLUMNS as _SPEED_COLUMNS
 from incidents.detectors._around import believed_speed_kmh
 from incidents.detectors._burst import Burst, bursts_of
+from incidents.detectors._clock import strands
 from incidents.detectors._harsh_fast import burst_runs, fast_runs
 from incidents.detectors._harsh_gate import wanted
 from incidents.detectors._harsh_slow import slow_runs
@@ -37,7 +38,7 @@ class Harsh:
     purpose: str
     manoeuvre: Manoeuvre
     kinds: tuple[str, ...]
-    version: int = 1
+    version: int = 2
     lane: Lane = Lane.STREAM
     before_s: float = 16.0
     after_s: float = 10.0
@@ -68,7 +69,7 @@ def findings(window: Window, manoeuvre: Manoeuvre) -> list[Finding]:
     """All of one kind in the window, in order of time. Each depends on a few seconds around it only."""
     bursts = bursts_of(window)
     blows = _blows(window, bursts)
-    runs = slow_runs(window, manoeuvre) + fast_runs(window, manoeuvre)
+    runs = [run for part in strands(window) for run in slow_runs(part, manoeuvre) + fast_runs(part, manoeuvre)]
     for burst in bursts:
         runs += burst_runs(window, burst, manoeuvre)
     return [

@@ -15,8 +15,9 @@ from incidents.detectors._around import Around
 from incidents.detectors._burst import Burst, bursts_of
 from incidents.detectors._jumps import Jump
 from incidents.detectors._mounting import Frame
-from incidents.detectors._overturn import frame_for, is_drop, overturns
+from incidents.detectors._overturn import fell_before, frame_for, is_drop, overturns
 from incidents.detectors._pulse import Pulse, strongest
+from incidents.detectors._tilt import falling
 from incidents.window import Event, S, Window
 
 COLUMNS: Final = _around.COLUMNS | _jumps.COLUMNS | {"heading_deg"}
@@ -41,6 +42,8 @@ _ROAD_KMH: Final = 5.0
 _DOOR_G: Final = 1.3
 # Fast enough a burst shows a pulse of 60 ms in three samples: below, what it did not show may still have been.
 _FULLY_SEEN_HZ: Final = 45.0
+# From here on a bump of 80 to 150 ms (reference A3) shows in two samples at least, and moves a standing vehicle.
+_HARDLY_MISSED_HZ: Final = 20.0
 # Trucks are struck by their trailers when they couple, at walking pace (docs/detection-science.md, A3, heavy vehicles).
 _COUPLING_KMH: Final = 5.0
 # A change of velocity this small is not seen in the speed; a greater one is, unless it is sideways.
@@ -109,7 +112,9 @@ def candidates(window: Window) -> list[Candidate]:
         over = any(_same_blow(one.at_us, at_us) for one in turns)
         around = _around.around(window, from_us)
         one = Candidate(source, at_us, from_us, until_us, hit, jump, near, over, around)
-        if hit is None or near or jump is not None or over or not _harmless(window, hit, around):
+        alone = jump is None and not over and not one.airbag
+        # That the device calls it a crash is the same blow told twice: it does not outweigh that it fell.
+        if not (alone and hit and (_fell_at_rest(hit, around) or (not near and _harmless(window, hit, around)))):
             found.append(one)
 
     for hit in hits:
@@ -169,20 +174,46 @@ def _harmless(window: Window, hit: Hit, around: Around) -> bool:
     return window.vehicle.vehicle_class == "heavy" and around.crept and pulse.likely_kmh < _COUPLING_KMH
 
 
+def _fell_at_rest(hit: Hit, around: Around) -> bool:
+    """Whether the device fell while the vehicle stood or went on as before.
+
+    A weak sensor draws the blow of a fall out until a vehicle might suffer it; but vehicles that stand do not fly.
+    """
+    return _is_calm(around) and fell_before(hit.burst, hit.pulse, hit.frame)
+
+
+def _is_calm(around: Around) -> bool:
+    return bool(around.parked) or around.stands or around.unchanged
+
+
 def _refuted(window: Window, bursts: list[Burst], hits: list[Hit], at_us: int) -> bool:
     """Whether a burst at the time of a crash alarm shows what it was instead."""
     for burst in bursts:
         covers = burst.t0_us - _ALARM_BESIDE_S[0] * S <= at_us <= burst.until_us + _ALARM_BESIDE_S[1] * S
-        if not covers or any(hit.burst is burst for hit in hits):
+        if not covers:
+            continue
+        around = _around.around(window, burst.t0_us)
+        shown = [hit for hit in hits if hit.burst is burst]
+        if shown:
+            if all(_fell_at_rest(hit, around) for hit in shown):
+                return True
             continue
         frame = frame_for(window, burst)
         pulse = strongest(burst, frame.up)
-        if pulse is None or pulse.clipped:
+        if pulse is None:
+            continue
+        road = pulse.vertical_share is not None and pulse.vertical_share >= _ROAD_SHARE
+        if is_drop(burst, pulse, frame) or (around.unchanged and (road or not pulse.clipped)):
+            return True
+        if _is_calm(around) and falling(burst.thinned(), frame.up).any():
+            return True
+        if around.stands and not pulse.clipped and burst.rate_hz >= _HARDLY_MISSED_HZ:
+            return True
+        if pulse.clipped:
             continue
         fully_seen = burst.rate_hz >= _FULLY_SEEN_HZ
-        road = pulse.vertical_share is not None and pulse.vertical_share >= _ROAD_SHARE
         weak = pulse.delta_v_kmh < _HARMLESS_KMH and pulse.peak_g < _HARMLESS_G
-        if is_drop(burst, pulse, frame) or (fully_seen and (pulse.is_spike or road or weak)):
+        if fully_seen and (pulse.is_spike or road or weak):
             return True
     return False
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from incidents.detectors._around import STANDS_KMH, believed_speed_kmh
 from incidents.detectors._burst import G_MPS2
+from incidents.detectors._clock import strands
 from incidents.detectors._track import apart_m
 from incidents.rows import Rows
 from incidents.window import Bools, Floats, Ints, S, Window
@@ -28,6 +29,8 @@ _KMH_S_PER_G: Final = G_MPS2 * 3.6
 LEAST_KMH: Final = 25.0
 # The hardest stops on dry asphalt reach 0.95 g (reference A3) to 1.0 g; the receiver's noise of 1 to 2 km/h beside it.
 BEYOND_BRAKES_G: Final = 1.1
+# The same where a second source shows the change too, for the noise of one receiver does not count then.
+_BEYOND_BRAKES_SEEN_G: Final = 1.05
 _BRAKES_G: Final = 0.95
 # A loss of 25 km/h in a second.
 _SUSPECT_G: Final = LEAST_KMH / _KMH_S_PER_G
@@ -116,6 +119,10 @@ def _mark_steep(rows: Rows, name: str, mask: Bools) -> None:
 
 def jumps(window: Window) -> list[Jump]:
     """The window's jumps of speed that are not refuted, in order of time."""
+    return sorted((jump for part in strands(window) for jump in _of_strand(part)), key=lambda jump: jump.at_us)
+
+
+def _of_strand(window: Window) -> list[Jump]:
     sources = (believed_speed_kmh(window), window.number("obd_speed_kmh"))
     found: dict[int, Jump] = {}
     for speed, other in (sources, sources[::-1]):
@@ -146,6 +153,8 @@ def _judged(window: Window, speed: Floats, other: Floats, pair: tuple[int, int])
     felt = _felt_mps2(window, first, last)
     if (seen is not None and seen < _DENIES) or _comes_back(window, speed, last, lost) or _moves_on(window, last, lost):
         return None
+    if _was_odd(window, speed, first, lost):
+        return None
     by_witness = (seen is not None and seen >= _AGREES) or (
         felt is not None and felt >= _AGREES * abs(lost) / 3.6 / step_s
     )
@@ -153,7 +162,8 @@ def _judged(window: Window, speed: Floats, other: Floats, pair: tuple[int, int])
         return None
     spins, died = _spins(window, first, last), lost > 0 and _engine_died(window, last)
     shaken = felt is not None and felt >= _SHAKEN_MPS2
-    if abs(lost) < BEYOND_BRAKES_G * _KMH_S_PER_G * step_s and not (spins or shaken or died):
+    beyond_g = _BEYOND_BRAKES_SEEN_G if by_witness else BEYOND_BRAKES_G
+    if abs(lost) < beyond_g * _KMH_S_PER_G * step_s and not (spins or shaken or died):
         return None
     goes_on = last + 1 < len(window) and bool(np.isfinite(speed[last + 1 :]).any())
     return Jump(from_us, at_us, float(speed[first]), float(speed[last]), by_witness or goes_on, spins, died)
@@ -182,6 +192,21 @@ def _comes_back(window: Window, speed: Floats, last: int, lost: float) -> bool:
     step_s = np.diff(times[rows[: until + 1]]) / S
     gained_g = np.diff(speed[rows[: until + 1]]) / _KMH_S_PER_G / step_s * np.sign(lost)
     return bool((gained_g >= _ENGINES_G).any() or (step_s > _OVER_S[1]).any())
+
+
+def _was_odd(window: Window, speed: Floats, first: int, lost: float) -> bool:
+    """Whether the speed had just risen to where it was lost from, faster than engines do it: one odd value."""
+    if lost < 0:
+        return False
+    times = window.device_time_us
+    rows = np.flatnonzero(
+        (times <= times[first]) & (times >= times[first] - round(_OVER_S[1] * S)) & np.isfinite(speed)
+    )
+    low = np.flatnonzero((speed[first] - speed[rows]) / lost >= _AGREES)
+    if not len(low):
+        return False
+    gained_kmh, step_s = speed[first] - speed[rows[low[-1]]], (times[first] - times[rows[low[-1]]]) / S
+    return bool(gained_kmh >= _ENGINES_G * _KMH_S_PER_G * step_s)
 
 
 def _moves_on(window: Window, last: int, lost: float) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from fleet_core.readings import FLAG_ABSENT
 from incidents.detectors import _around
 from incidents.detectors._burst import G_MPS2, Burst
+from incidents.detectors._clock import strands
 from incidents.detectors._mounting import Frame, frame_of
 from incidents.detectors._pulse import Pulse, strongest
 from incidents.detectors._tilt import OVER_DEG, falling, turn_by_gravity, turn_by_gyroscope
@@ -38,6 +39,17 @@ _HELD_S: Final = 5.0
 _STRIKES_WITHIN_S: Final = 0.15
 # A vehicle that turns over was driven shortly before. Judgement.
 _DRIVEN_WITHIN_S: Final = 10.0
+# A device that lies otherwise while the vehicle still drives has come loose: so many readings that show the same, at
+# such a speed, slowed no harder than on wheels (sliding on its side it loses 0.4 g and more, reference A3). Judgement.
+_STILL_DRIVES_KMH: Final = 10.0
+_ON_WHEELS_MPS2: Final = 3.0
+_LAY_SO_READINGS: Final = 3
+_LAY_SO_MPS2: Final = 0.3 * G_MPS2
+# A vehicle may fly before it lands on its side, and that looks like a device that falls; but it is slowed at once, and
+# harder than calm drivers brake (reference A3: 0.53 g in the mean, falling to 0.2). Over two seconds: receivers lag.
+_SLOWED_MPS2: Final = 3.5
+_SLOWED_WITHIN_S: Final = 6.0
+_SLOWED_OVER_S: Final = (1.5, 3.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,20 @@ class Overturn:
 def overturns(window: Window, bursts: list[Burst]) -> list[Overturn]:
     """All of them that are not refuted, in order of time."""
     found = [one for burst in bursts if (one := _in_burst(window, burst)) is not None]
-    return sorted(found + _in_readings(window), key=lambda one: one.at_us)
+    falls_us = _falls_us(window, bursts)
+    found += [one for part in strands(window) for one in _in_readings(part, falls_us)]
+    return sorted(found, key=lambda one: one.at_us)
+
+
+def _falls_us(window: Window, bursts: list[Burst]) -> list[int]:
+    """When the device began to fall off its mount: from then on its axes are anybody's guess."""
+    times = []
+    for burst in bursts:
+        frame = frame_for(window, burst)
+        pulse = strongest(burst, frame.up)
+        if pulse is not None and is_drop(burst, pulse, frame) and not _slowed(window, pulse.peak_us):
+            times.append(burst.t0_us)
+    return times
 
 
 def frame_for(window: Window, burst: Burst) -> Frame:
@@ -76,8 +101,11 @@ def is_drop(burst: Burst, pulse: Pulse, frame: Frame) -> bool:
 
     Where "up" is only believed, a fall may lie in any direction, if the blow is seen well enough to be called short.
     """
-    if not pulse.may_be_short:
-        return False
+    return pulse.may_be_short and fell_before(burst, pulse, frame)
+
+
+def fell_before(burst: Burst, pulse: Pulse, frame: Frame) -> bool:
+    """Whether the device was weightless until the blow."""
     work = burst.thinned()
     fell = np.flatnonzero(falling(work, frame.up, pulse.is_short and not frame.up_known))
     if not len(fell):
@@ -133,6 +161,9 @@ def _in_burst(window: Window, burst: Burst) -> Overturn | None:
     around = _around.around(window, burst.t0_us)
     pulse = strongest(burst, frame.up)
     fell = pulse is not None and (is_drop(burst, pulse, frame) or _was_tossed(burst, pulse, frame))
+    thrown = pulse is not None and pulse.delta_v_kmh >= _THROWS_KMH
+    if around.parked and not thrown:
+        return None  # somebody holds the device, or it fell: nothing has thrown the vehicle
     if fell or around.stands or (around.unchanged and around.drives_on):
         return None
     rate = None if burst.gyro_dps is None else float(np.linalg.norm(burst.gyro_dps, axis=1).max())
@@ -145,7 +176,18 @@ def _was_tossed(burst: Burst, pulse: Pulse, frame: Frame) -> bool:
     return pulse.delta_v_kmh < _THROWS_KMH and bool(falling(burst.thinned(), frame.up).any())
 
 
-def _in_readings(window: Window) -> list[Overturn]:
+def _slowed(window: Window, at_us: int) -> bool:
+    """Whether the vehicle lost speed around an instant as it does when it slides."""
+    near = window.between(at_us - round(_SLOWED_WITHIN_S * S / 2), at_us + round(_SLOWED_WITHIN_S * S))
+    speed = _around.believed_speed_kmh(near)
+    known = np.isfinite(speed)
+    at_s, v = near.device_time_us[known] / S, speed[known] / 3.6
+    step_s = at_s[None, :] - at_s[:, None]
+    over = (step_s >= _SLOWED_OVER_S[0]) & (step_s <= _SLOWED_OVER_S[1])
+    return bool(((v[:, None] - v[None, :])[over] >= _SLOWED_MPS2 * step_s[over]).any())
+
+
+def _in_readings(window: Window, falls_us: list[int]) -> list[Overturn]:
     accel = np.column_stack([window.number(f"accel_{axis}_mps2") for axis in "xyz"])
     gyro = np.column_stack([window.number(f"gyro_{axis}_dps") for axis in "xyz"])
     holds, speed = window.flag("accel_gravity") == 1, window.speed_kmh()
@@ -167,8 +209,13 @@ def _in_readings(window: Window) -> list[Overturn]:
         leans &= ~(speed >= _around.STANDS_KMH)
     for row in np.flatnonzero(rolls | swings | leans).tolist():
         at_us, from_us = int(times[row]), int(times[row - 1])
-        if _stood(times, speed, from_us):
+        if _stood(times, speed, from_us) or _fell_before(falls_us, at_us):
             continue
+        if leans[row] and _lay_so(times, speed, accel, holds, row):
+            continue
+        around = _around.around(window, from_us)
+        if around.parked or (around.unchanged and not leans[row]):
+            continue  # a device that turns where nobody drives is in somebody's hands, or has come loose
         if rolls[row]:
             up = _frame_before(window, from_us).up
             level = [rate - (rate @ up) * up for rate in gyro[row - 1 : row + 1]]
@@ -184,6 +231,22 @@ def _in_readings(window: Window) -> list[Overturn]:
             if swing is not None:
                 found.append(swing)
     return found
+
+
+def _fell_before(falls_us: list[int], at_us: int) -> bool:
+    """Whether the device fell since the time over which readings are compared."""
+    return any(fell_us <= at_us <= fell_us + round(_around.FROM_S * S) for fell_us in falls_us)
+
+
+def _lay_so(times: Ints, speed: Floats, accel: Floats, holds: Bools, row: int) -> bool:
+    """Whether the device lay the same way while the vehicle still drove on its wheels."""
+    step_s = np.diff(times, prepend=times[0]) / S
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slowed = -np.diff(speed, prepend=speed[0]) / 3.6 / step_s
+        same = np.linalg.norm(accel - accel[row], axis=1) <= _LAY_SO_MPS2
+        drives = (speed >= _STILL_DRIVES_KMH) & (slowed <= _ON_WHEELS_MPS2) & (holds == holds[row])
+    earlier = (times < times[row]) & (times >= times[row] - round(_around.FROM_S * S))
+    return int((earlier & same & drives).sum()) >= _LAY_SO_READINGS
 
 
 def _stood(times: Ints, speed: Floats, until_us: int) -> bool:

@@ -24,7 +24,7 @@ class Crash:
     """See the module. It sees 110 s before an impact and 65 s after it, and some more for bursts that begin early."""
 
     name: str = "crash"
-    version: int = 1
+    version: int = 2
     purpose: str = "a vehicle struck or was struck, in traffic or parked"
     kinds: tuple[str, ...] = ("crash", "parked_impact")
     lane: Lane = Lane.STREAM

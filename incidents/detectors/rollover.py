@@ -18,7 +18,7 @@ class Rollover:
     """See the module. Its spans are those of crash."""
 
     name: str = "rollover"
-    version: int = 1
+    version: int = 2
     purpose: str = "a vehicle turned over"
     kinds: tuple[str, ...] = ("rollover",)
     lane: Lane = Lane.STREAM
