@@ -33,6 +33,7 @@ from tests.made_drives import (
     place,
     readings,
     spans_s,
+    told,
 )
 
 ALL = (TOW, THEFT, UNPLUG, TAMPER, JAMMING, OFFLINE)
@@ -119,6 +120,49 @@ def test_a_tunnel_and_a_car_park_are_not_jammed() -> None:
     parked = jammed()
     parked["ignition"][395:] = 0.0
     assert judged([JAMMING], in_order(parked)) == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_vehicle_that_was_fast_as_the_sky_went_and_then_stopped_is_jammed_however_it_comes(seed: int) -> None:
+    columns = jammed(loss_s=30)
+    slower = np.clip(50.0 - 9.0 * np.arange(30), 0.0, None)
+    columns["obd_speed_kmh"][400:430] = slower
+    columns["odometer_km"][400:430] = columns["odometer_km"][399] + np.cumsum(slower) / 3_600.0
+    columns["odometer_km"][430:] += columns["odometer_km"][429] - columns["odometer_km"][430]
+    whole = in_order(columns)
+    once = judged([JAMMING], whole)
+    assert kinds(once) == ["jamming"]
+    for shuffled in (False, True):
+        assert told(judged_piecemeal(np.random.default_rng(seed), [JAMMING], whole, shuffled=shuffled)) == told(once)
+
+
+@pytest.mark.parametrize("before_s", [15, 30])
+def test_a_sky_that_gets_worse_before_a_tunnel_is_not_jammed(before_s: int) -> None:
+    columns = drive(900)
+    rows = slice(398 - before_s, 398)
+    columns["satellites"][rows] = np.round(np.linspace(13.0, 8.0, before_s))
+    columns["hdop"][rows] = np.geomspace(0.9, 2.0, before_s)
+    columns["satellites"][398:400], columns["hdop"][398:400] = (7.0, 4.0), (2.5, 4.8)  # the mouth
+    assert judged([JAMMING], in_order(without_fixes(columns, 400, 460))) == []
+
+
+def test_a_quick_fade_whose_last_fix_still_had_six_satellites_is_jammed() -> None:
+    columns = drive(800)
+    columns["satellites"][395:400] = (12.0, 10.0, 8.0, 7.0, 6.0)
+    columns["hdop"][395:400] = np.geomspace(1.1, 3.2, 5)
+    columns["satellites"][:395] = 15.0
+    assert kinds(judged([JAMMING], in_order(without_fixes(columns, 400, 460)))) == ["jamming"]
+
+
+def test_in_and_out_of_a_car_park_is_not_one_way_on_a_road() -> None:
+    columns = jammed(loss_s=500, seconds=1_200)
+    kmh = np.concatenate((np.full(30, 12.0), np.full(120, 14.0), np.zeros(250), np.full(120, 14.0)))
+    columns["obd_speed_kmh"][380:900] = kmh
+    columns["odometer_km"][380:] = 2_000.0 + np.cumsum(np.append(kmh, np.full(300, 50.0))) / 3_600.0
+    columns["ignition"][530:780] = 0.0
+    assert judged([JAMMING], in_order(columns)) == []
+    columns["ignition"][530:780] = 1.0  # and 930 m without the engine ever off are
+    assert kinds(judged([JAMMING], in_order(columns))) == ["jamming"]
 
 
 def test_a_sky_that_gets_worse_over_minutes_is_not_jammed() -> None:
@@ -462,6 +506,33 @@ def test_an_aerial_that_is_gone_is_no_tunnel() -> None:
     assert judged(ALL, in_order(without_fixes(drive(1_500), 300, 700))) == []
 
 
+def restless_sky(columns: dict[str, Any], begin: int) -> dict[str, Any]:
+    """Houses take a third of the satellites in the last half minute, as streets do."""
+    columns["satellites"][begin - 30 : begin] = 9.0
+    columns["hdop"][begin - 30 : begin] = 1.6
+    return columns
+
+
+def two_drives(rest_s: int = 1_200) -> dict[str, Any]:
+    """The aerial goes near the end of a drive, and is still gone on the next one."""
+    parts = [restless_sky(drive(700), 400), drive(rest_s, speed_mps=0.0), drive(600)]
+    parts[1]["ignition"][:] = 0.0
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    columns["odometer_km"] = 1_000.0 + np.cumsum(columns["obd_speed_kmh"]) / 3_600.0
+    return without_fixes(columns, 400, 1_300 + rest_s)
+
+
+def test_an_aerial_that_is_gone_is_found_on_the_next_drive_and_under_any_sky() -> None:
+    found = judged(ALL, in_order(two_drives()))
+    assert (kinds(found), codes(found)) == (["tamper"], {"tamper_aerial"})
+    # Parking without a fix is no drive without one.
+    parked = two_drives()
+    for name in ("ignition", "obd_speed_kmh"):
+        parked[name][1_900:] = 0.0
+    parked["odometer_km"][1_900:] = parked["odometer_km"][1_900]
+    assert judged(ALL, in_order(parked)) == []
+
+
 def test_a_boot_counter_that_falls_is_another_device() -> None:
     first, second = drive(300), drive(300)
     one = readings(np.arange(300), boot=40, **first)
@@ -473,10 +544,15 @@ def test_a_boot_counter_that_falls_is_another_device() -> None:
     assert judged([TAMPER], [one, later]) == []
 
 
-@pytest.mark.parametrize("kind", ["tamper", "case_open", "gnss_antenna", "sim_swap"])
+@pytest.mark.parametrize("kind", ["tamper", "case_open", "gnss_antenna_open", "gpsAntennaCut", "sim_swap"])
 def test_the_devices_own_word_is_enough_for_tampering(kind: str) -> None:
     found = judged(ALL, in_order(drive(300)), events=[alarm(kind, 100)])
     assert (kinds(found), levels(found)) == (["tamper"], [2])
+
+
+def test_an_alarm_that_is_over_or_of_something_else_is_no_tampering() -> None:
+    for kind in ("gnss_antenna_ok", "gnss_antenna_restored", "door", "low_battery", "overspeed"):
+        assert judged([TAMPER], in_order(drive(300)), events=[alarm(kind, 100)]) == []
 
 
 # -- silence while moving ----------------------------------------------------------------------------------------------
@@ -533,11 +609,16 @@ def test_a_vehicle_that_comes_back_was_silent_and_one_that_speaks_seldom_is_not(
 # -- together ----------------------------------------------------------------------------------------------------------
 
 
+_CASES = ["jamming", "aerial", "aerial, two drives", "tow", "theft", "unplug", "clock", "silence"]
+
+
 def case_of(name: str) -> tuple[Readings, dict[str, Any]]:
     if name == "jamming":
         return in_order(jammed(loss_s=200)), {}
     if name == "aerial":
         return in_order(without_fixes(drive(1_300), 300, 1_100)), {}
+    if name == "aerial, two drives":
+        return in_order(two_drives()), {}
     if name == "tow":
         return parked_then(by_road(), tilt_deg=lifted(6.0)), {"events": [alarm("tow", 470)]}
     if name == "theft":
@@ -550,7 +631,7 @@ def case_of(name: str) -> tuple[Readings, dict[str, Any]]:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from(["jamming", "aerial", "tow", "theft", "unplug", "clock", "silence"]))
+@given(st.integers(0, 10_000), st.sampled_from(_CASES))
 def test_the_outcome_is_the_same_in_any_order(seed: int, name: str) -> None:
     whole, more = case_of(name)
     assert judged(ALL, whole, **more)

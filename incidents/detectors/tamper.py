@@ -4,6 +4,7 @@ A SIM that was changed does not show in readings; a device that notices sends an
 wrong clock has a fault, and is not tampered with.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,19 +19,31 @@ from incidents.window import Bools, Event, Floats, Ints, S, Window
 
 # Corrections of a clock that drifted, and leap seconds, are smaller. Judgement.
 _SET_BACK_S: Final = 60.0
-# No tunnel in ordinary use is so long: fixes gone at once, for so long, over such a way. Judgement: of road tunnels, a
-# handful in the world take more than ten minutes.
-_AERIAL_US: Final = 600 * S
+# No tunnel in ordinary use is so long: fixes gone at once, for so long a drive, over such a way. Judgement: of road
+# tunnels, a handful in the world take more than ten minutes.
+_AERIAL_S: Final = 600.0
 _AERIAL_KM: Final = 3.0
+# Under way as far as readings at most this far apart show; parking in between is neither drive nor way.
+_SEEN_S: Final = 120.0
+# A sky that is still good: far from the four satellites without which there is no fix. Judgement; HDOP of 1 to 2 is
+# called excellent to good in receivers' manuals, over 5 moderate.
+_GOOD_SATELLITES: Final = 7.0
+_GOOD_HDOP: Final = 3.0
+# A drive may end soon after the loss, and an errand or a rest lie before the next: so long after it more is counted.
+# Judgement.
+_AERIAL_SEEN_S: Final = 3_600.0
 # A unit counts its boots upward all its life. So many readings on both sides of a fall, for a counter that is one.
 # Judgement.
 _SURE_READINGS: Final = 20
 # How often a vehicle without fixes is looked at.
 _LOOK_US: Final = 60 * S
-_ALARMS: Final = frozenset(
-    {"tamper", "case_open", "cover_open", "gnss_antenna", "gps_antenna", "antenna", "antenna_cut", "antenna_open",
-     "sim", "sim_swap", "sim_change", "sim_removed"}
-)  # fmt: skip
+# What devices call it: any name with one of these words. docs/mqtt-contract.md leaves names to them; Traccar's are
+# tampering, gpsAntennaCut and removing.
+_ALARM_WORDS: Final = frozenset({"tamper", "tampering", "antenna", "aerial", "dismantled", "dismantling", "removing"})
+_ALARMS: Final = frozenset({"case_open", "cover_open", "sim", "sim_swap", "sim_change", "sim_removed"})
+# An alarm that says that all is well again.
+_OVER_WORDS: Final = frozenset({"ok", "normal", "restored", "recovered", "closed", "connected"})
+_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 # Contracts under which somebody works on the vehicle.
 _WORKED_ON: Final = frozenset({"workshop"})
 
@@ -40,11 +53,11 @@ class Tamper:
     """See the module."""
 
     name: str = "tamper"
-    version: int = 1
+    version: int = 2
     purpose: str = "clock set back, aerial gone, device exchanged, or its own alarm"
     kinds: tuple[str, ...] = ("tamper",)
     lane: Lane = Lane.STREAM
-    before_s: float = (_AERIAL_US + _LOOK_US) / S + 120.0
+    before_s: float = _AERIAL_SEEN_S + _LOOK_US / S + 120.0
     after_s: float = 300.0
     episode_gap_s: float = 300.0
     stale_after_s: float = 6 * 3_600.0
@@ -70,13 +83,13 @@ class Tamper:
 
     def wants_event(self, event: Event) -> bool:
         """The device's own alarm."""
-        return event.stream == topics.ALARM and event.kind in _ALARMS
+        return event.stream == topics.ALARM and _is_of_the_device(event.kind)
 
     def examine(self, window: Window) -> list[Finding]:
         """What the clock, the counter, the fixes and the device say."""
         found = [*_clock_set_back(window), *_exchanged(window), *_aerial_gone(window)]
         for event in window.of(topics.ALARM):
-            if event.kind in _ALARMS:
+            if _is_of_the_device(event.kind):
                 reason = Reason("tamper_alarm", {"alarm": event.kind})
                 found.append(_finding(2, 0.8, event.occurred_us, event.occurred_us, reason))
         allowed = [one for one in window.vehicle.tenures if one.kind in _WORKED_ON]
@@ -119,20 +132,52 @@ def _exchanged(window: Window) -> list[Finding]:
     return found
 
 
+def _is_of_the_device(alarm: str | None) -> bool:
+    """Whether an alarm says that somebody works on the device."""
+    if alarm is None:
+        return False
+    words = {word.lower() for word in _WORD.findall(alarm)}
+    return not words & _OVER_WORDS and (alarm in _ALARMS or bool(words & _ALARM_WORDS))
+
+
 def _aerial_gone(window: Window) -> list[Finding]:
-    """Fixes that went at once and stayed away over a way that no tunnel has."""
+    """Fixes that went at once and stayed away over a way that no tunnel has, in one drive or in several.
+
+    Told from the loss to where it is sure: so it is the same in every window that shows both.
+    """
     found = []
     for loss in _losses.losses(window):
-        times = window.device_time_us[loss.rows]
-        if times[-1] - times[0] < _AERIAL_US or loss.last_fix is None or _losses.fade(window, loss) is not None:
+        if loss.last_fix is None or not _went_at_once(window, loss):
             continue
-        way_km = _way_km(window, loss.rows)
-        over = np.flatnonzero((times - times[0] >= _AERIAL_US) & (way_km >= _AERIAL_KM))
-        if len(over):
-            told = {"without_fix_min": round(_AERIAL_US / S / 60.0), "driven_km": round(float(way_km[over[0]]), 1)}
-            start_us, end_us = int(times[0]), int(times[-1])
-            found.append(_finding(2, 0.7, start_us, end_us, Reason("tamper_aerial", told)))
+        times, way_km, under_way_s = (
+            window.device_time_us[loss.rows], _way_km(window, loss.rows), _under_way_s(window, loss.rows)
+        )  # fmt: skip
+        seen = times - times[0] <= round(_AERIAL_SEEN_S * S)
+        sure = np.flatnonzero((under_way_s >= _AERIAL_S) & (way_km >= _AERIAL_KM) & seen)
+        if len(sure):
+            told = {
+                "without_fix_min": round(float(times[sure[0]] - times[0]) / S / 60.0),
+                "driven_km": round(float(way_km[sure[0]]), 1),
+            }
+            found.append(_finding(2, 0.7, int(times[0]), int(times[sure[0]]), Reason("tamper_aerial", told)))
     return found
+
+
+def _went_at_once(window: Window, loss: _losses.Loss) -> bool:
+    """Whether the sky was still good when it went. In streets it changes all the time; a jammer takes it bit by bit."""
+    faded = _losses.fade(window, loss)
+    if faded is None:
+        return True
+    many = faded.satellites is None or faded.satellites[1] >= _GOOD_SATELLITES
+    return many and (faded.hdop is None or faded.hdop[1] <= _GOOD_HDOP)
+
+
+def _under_way_s(window: Window, rows: Ints) -> Floats:
+    """Time since the first of some readings with the ignition on, or not known to be off."""
+    step_s = np.diff(window.device_time_us[rows]) / S
+    on = window.flag("ignition")[rows] != 0
+    under_way: Floats = np.cumsum(np.append(0.0, np.where((step_s <= _SEEN_S) & on[1:] & on[:-1], step_s, 0.0)))
+    return under_way
 
 
 def _way_km(window: Window, rows: Ints) -> Floats:
