@@ -19,6 +19,9 @@ LEAST_US: Final = 10 * S
 _ROAD_KMH: Final = 30.0
 _FAST_S: Final = 5.0
 _ROAD_M: Final = 600.0
+# Who drives fast as the sky goes is on no ramp: from so long before the loss on speed counts. A fade down a ramp takes
+# longer than this, and so does slowing down in front of it. Judgement.
+_ENTRY_US: Final = 5 * S
 # Where the sky is looked at: half a minute before any fade, for what it is compared with, and the fade.
 SKY_US: Final = 65 * S
 _FADE_US: Final = 32 * S
@@ -26,6 +29,14 @@ _FADE_US: Final = 32 * S
 _BEGUN_SHARE: Final = 0.25
 _SHORTEST_FADE_US: Final = 3 * S
 _LEAST_SAMPLES: Final = 3
+# A sky may get worse of itself before a tunnel takes the rest. The mouth is driven through within two seconds (some
+# 30 m at 50 km/h); of what fell in the last six, a fade of five seconds or more (section A4) loses two fifths in them
+# and a mouth nearly all: the line lies between. In two seconds a sky in streets changes by a tenth; what is four times
+# that (natural logarithm of HDOP) is no street. Judgement.
+_MOUTH_US: Final = 2 * S
+_BEFORE_MOUTH_US: Final = 6 * S
+_MOUTH_SHARE: Final = 0.6
+_MOUTH_FALL: Final = 0.4
 # Columns that these functions look at.
 COLUMNS: Final = _track.FIX_COLUMNS | _powered.ENGINE_COLUMNS | _powered.MOTION_COLUMNS | {"speed_kmh", "odometer_km"}
 
@@ -46,11 +57,15 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Fade:
-    """How the sky went away before a loss: from `from_us` on, satellites and HDOP then and at the end."""
+    """How the sky went away before a loss: from `from_us` on, satellites and HDOP then and at the end.
+
+    mouth  however it had been before, most of it went in the last two seconds: something was driven into
+    """
 
     from_us: int
     satellites: tuple[float, float] | None
     hdop: tuple[float, float] | None
+    mouth: bool
 
 
 def losses(window: Window) -> list[Loss]:
@@ -73,17 +88,32 @@ def losses(window: Window) -> list[Loss]:
 def on_the_road_since(window: Window, loss: Loss) -> int | None:
     """The row of a loss by which the vehicle had driven as only a road lets it, by anything but its fixes.
 
-    None when it did not: who rolls into a car park loses the sky too, slowly and not for long.
+    None when it did not: who rolls into a car park loses the sky too, slowly and not for long. Who has parked in one
+    begins anew: the way in and the way out are two.
     """
-    rows = loss.rows[window.flag("ignition")[loss.rows] != 0]
+    runs = _runs(window, loss)
+    return next((at for run in runs if (at := _on_the_road(window, loss, run, run is runs[0])) is not None), None)
+
+
+def _runs(window: Window, loss: Loss) -> list[Ints]:
+    """Rows of a loss in which the engine was not off, cut where it was."""
+    on = window.flag("ignition")[loss.rows] != 0
+    rows = loss.rows[on]
+    cuts = np.flatnonzero(np.diff(np.cumsum(~on)[on]) > 0) + 1
+    return [run for run in np.split(rows, cuts) if len(run)]
+
+
+def _on_the_road(window: Window, loss: Loss, rows: Ints, entering: bool) -> int | None:
+    """The row of a run in a loss by which it had been on the road; `entering`: the run that led into the loss."""
     if len(rows) < _LEAST_SAMPLES:
         return None
     times = window.device_time_us[rows]
     ready = times - times[0] >= LEAST_US - S
-    wheels = np.nan_to_num(window.number("obd_speed_kmh")[rows])
     if np.isfinite(window.number("obd_speed_kmh")[rows]).any():
+        before_s = _fast_before_s(window, "obd_speed_kmh", rows[0]) if entering else 0.0
+        wheels = np.nan_to_num(window.number("obd_speed_kmh")[rows])
         step_s = np.minimum(np.append(0.0, np.diff(times) / S), 10.0)
-        fast_s = np.cumsum(step_s * (wheels >= _ROAD_KMH))
+        fast_s = before_s + np.cumsum(step_s * (wheels >= _ROAD_KMH))
         way_m = np.cumsum(step_s * wheels / 3.6)
         return _first(rows, ready & ((fast_s >= _FAST_S) | (way_m >= _ROAD_M)))
     odometer = window.number("odometer_km")[rows]
@@ -91,12 +121,22 @@ def on_the_road_since(window: Window, loss: Loss) -> int | None:
         begin = odometer[np.isfinite(odometer)][0]
         with np.errstate(invalid="ignore"):
             return _first(rows, ready & (odometer - begin >= _ROAD_M / 1000.0))
-    if loss.last_fix is None or not window.number("speed_kmh")[loss.last_fix] >= _ROAD_KMH:
+    if not entering or loss.last_fix is None or not window.number("speed_kmh")[loss.last_fix] >= _ROAD_KMH:
         return None
     for number in np.flatnonzero(ready).tolist():
         if _powered.shakes(window, rows[: number + 1]):
             return int(rows[number])
     return None
+
+
+def _fast_before_s(window: Window, name: str, first: int) -> float:
+    """For how long it drove as on a road, by a column, up to a row and into it."""
+    times = window.device_time_us
+    rows = np.arange(int(np.searchsorted(times, times[first] - _ENTRY_US)), first + 1)
+    if len(rows) < _LEAST_SAMPLES:
+        return 0.0
+    fast = np.nan_to_num(window.number(name)[rows]) >= _ROAD_KMH
+    return float((np.diff(times[rows]) / S * (fast[1:] & fast[:-1])).sum())
 
 
 def fade(window: Window, loss: Loss) -> Fade | None:
@@ -119,7 +159,21 @@ def fade(window: Window, loss: Loss) -> Fade | None:
         min(since for since, _, _ in seen),
         None if satellites is None else (satellites[1], satellites[2]),
         None if geometry is None else (1.0 / geometry[1], 1.0 / geometry[2]),
+        _mouth(times[rows], window.number("satellites" if geometry is None else "hdop")[rows]),
     )
+
+
+def _mouth(times: Ints, values: Floats) -> bool:
+    """Whether most of a change of satellites or HDOP came in its last two seconds, as far as readings are so close."""
+    known = np.isfinite(values) & (values > 0.0)
+    times, logs = times[known], np.log(values[known])
+    if not len(times):
+        return False
+    ago = [(times >= times[-1] - since - S) & (times <= times[-1] - since) for since in (_MOUTH_US, _BEFORE_MOUTH_US)]
+    if not all(rows.any() for rows in ago):
+        return False
+    late, whole = (abs(float(logs[-1] - logs[rows][-1])) for rows in ago)
+    return late >= _MOUTH_FALL and late >= _MOUTH_SHARE * whole
 
 
 def _fallen(times: Ints, values: Floats, end_us: int) -> tuple[int, float, float] | None:

@@ -1,8 +1,8 @@
 """Jamming: fixes go while the vehicle drives on, after the satellites faded; or the device says so itself.
 
-A tunnel takes the fixes too, but at once, and no fade comes before; a car park may let them fade, but nobody drives on
-in it as on a road. Nothing is told of those, however long they last. So the judgement stands as soon as it is made, and
-does not depend on where the vehicle comes out.
+A tunnel takes the fixes too, but at once: no fade comes before, or one that the mouth cuts short. A car park may let
+them fade, but nobody drives into it or on in it as on a road. Nothing is told of those, however long they last. So the
+judgement stands as soon as it is made, and does not depend on where the vehicle comes out.
 """
 
 from dataclasses import dataclass
@@ -26,6 +26,9 @@ _HDOP_TIMES: Final = 1.6
 # Where the geometry became much worse, fewer satellites need be gone.
 _HDOP_TIMES_MUCH: Final = 2.3
 _SATELLITES_SHARE_MUCH: Final = 0.65
+# Where a fade is quick the last fix may be some way above the end: then most must be gone of either. Judgement.
+_SATELLITES_SHARE_QUICK: Final = 0.45
+_HDOP_TIMES_QUICK: Final = 3.0
 # Where the satellites are not told, the geometry alone must be worse.
 _HDOP_TIMES_ALONE: Final = 2.5
 # So little at the end that no street does it: urgent. Judgement.
@@ -41,7 +44,7 @@ class Jamming:
     """See the module."""
 
     name: str = "jamming"
-    version: int = 2
+    version: int = 3
     purpose: str = "fixes drowned while the vehicle drives on"
     kinds: tuple[str, ...] = ("jamming",)
     lane: Lane = Lane.STREAM
@@ -55,7 +58,7 @@ class Jamming:
     candidates: Candidates | None = None
 
     def wants(self, rows: Rows) -> Bools:
-        """Every reading without a fix of a vehicle that had one and may be moving."""
+        """Every reading without a fix of a vehicle that had one and may be moving, and the end of such readings."""
         return without_fix_moving(rows)
 
     def wants_event(self, event: Event) -> bool:
@@ -69,7 +72,7 @@ class Jamming:
         for loss in lost:
             at = _losses.on_the_road_since(window, loss)
             faded = None if at is None else _losses.fade(window, loss)
-            if at is not None and faded is not None and _drowns(faded):
+            if at is not None and faded is not None and not faded.mouth and _drowns(faded):
                 found.append(_of_loss(window, loss, at, faded))
         for event in window.of(topics.ALARM):
             if event.kind in _ALARMS:
@@ -78,7 +81,10 @@ class Jamming:
 
 
 def without_fix_moving(rows: Rows) -> Bools:
-    """Readings without a fix of vehicles that have a receiver, as far as known, and may be moving."""
+    """Readings without a fix of vehicles that have a receiver, as far as known, and may be moving; and the next after.
+
+    Who stopped soon after the fix went is judged when it is back: until then too little was lost to tell.
+    """
     if not rows.has("lat_deg", "fix_valid", "satellites"):
         return rows.none
     with np.errstate(invalid="ignore"):
@@ -94,7 +100,7 @@ def without_fix_moving(rows: Rows) -> Bools:
         still = (rows.number("obd_speed_kmh") < _powered.WHEELS_KMH) | (
             rows.number("odometer_km") <= rows.before("odometer_km")
         )
-    mask: Bools = lost & ~still
+    mask: Bools = (lost & ~still) | (~lost & rows.shifted(lost))
     return mask
 
 
@@ -106,6 +112,8 @@ def _drowns(faded: Fade) -> bool:
     usual, last = faded.satellites
     much_worse = times is not None and times >= _HDOP_TIMES_MUCH
     fewer = last <= min(_FEW_SATELLITES, usual * (_SATELLITES_SHARE_MUCH if much_worse else _SATELLITES_SHARE))
+    if times is not None and times >= _HDOP_TIMES_QUICK and last <= usual * _SATELLITES_SHARE_QUICK:
+        return True
     return fewer and (times is None or times >= _HDOP_TIMES)
 
 
