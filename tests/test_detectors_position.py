@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fleet_core.readings import Readings
 from fleet_core.recordings import files
+from incidents.detectors import _distances
 from incidents.detectors.feed_late import DETECTOR as FEED_LATE
 from incidents.detectors.geofence import DETECTOR as GEOFENCE
 from incidents.detectors.geofence_dwell import DETECTOR as GEOFENCE_DWELL
@@ -408,6 +409,42 @@ def test_a_place_told_once_is_implausible_and_many_are_a_jumping_feed() -> None:
     assert often[0].finding.level == 1
 
 
+@pytest.mark.parametrize("seed", [0, 1, 23, 29])
+def test_a_bad_aerial_that_throws_one_fix_in_five_is_a_jumping_feed_and_no_spoofing(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    drive = {name: np.array(value) for name, value in city_drive(seed).items()}
+    drive["obd_speed_kmh"] = np.round(drive["speed_kmh"])
+    bad = np.flatnonzero((rng.random(1500) < 0.2) & (np.arange(1500) >= 600) & (np.arange(1500) < 1300))
+    away_m, course = rng.uniform(200.0, 900.0, len(bad)), rng.uniform(0.0, 2 * np.pi, len(bad))
+    drive["east_m"][bad] += away_m * np.sin(course)
+    drive["north_m"][bad] += away_m * np.cos(course)
+    found = judged([POSITION_INTEGRITY], as_readings(drive))
+    assert set(kinds(found)) == {"feed_jumping"}
+
+
+def test_one_fix_beside_the_way_is_a_reflection() -> None:
+    assert judged([POSITION_INTEGRITY], as_readings(moved(city_drive(3), slice(700, 701), 180.0, 0.0))) == []
+
+
+@pytest.mark.parametrize("every_s", [3, 5, 7, 10])
+@pytest.mark.parametrize("seed", range(8))
+def test_an_honest_drive_told_seldom_raises_nothing(seed: int, every_s: int) -> None:
+    """Turns at every corner and stops, a fix in several seconds: no step of it comes early or late."""
+    whole = as_readings(city_drive(seed, 3_000))
+    assert judged([POSITION_INTEGRITY], whole.take(np.arange(0, 3_000, every_s))) == []
+
+
+@pytest.mark.parametrize("phase_s", [0.0, 1.2, 2.4, 3.6])
+def test_places_of_fixes_told_seldom_are_those_of_the_instant_whenever_they_fall(phase_s: float) -> None:
+    t_s = np.arange(phase_s, 300.0, 5.0)
+    fixes = np.round(t_s * S).astype(np.int64)
+    grid = np.arange(10, 290, 10) * S
+    assert _distances._around(grid, fixes, 14.0 * t_s) == pytest.approx(14.0 * grid / S, abs=0.01)
+    holes = _distances._around(grid, fixes[(t_s < 100.0) | (t_s > 120.0)], 14.0 * t_s[(t_s < 100.0) | (t_s > 120.0)])
+    assert np.isnan(holes[(grid > 100 * S) & (grid < 120 * S)]).all()
+    assert np.isfinite(holes[(grid < 90 * S) | (grid > 130 * S)]).all()
+
+
 def test_a_tunnel_a_hole_and_bunched_stamps_are_plausible() -> None:
     drive = city_drive(4)
     lost = (np.arange(1500) >= 700) & (np.arange(1500) < 790)
@@ -464,7 +501,7 @@ def test_a_clock_that_was_set_back_mixes_two_times_and_makes_no_places_implausib
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from(["leap", "jumps", "offset", "freeze"]))
+@given(st.integers(0, 10_000), st.sampled_from(["leap", "jumps", "strays", "offset", "freeze"]))
 def test_doubts_about_places_are_the_same_in_any_order(seed: int, doubt: str) -> None:
     drive = city_drive(seed % 7)
     if doubt == "leap":
@@ -472,6 +509,10 @@ def test_doubts_about_places_are_the_same_in_any_order(seed: int, doubt: str) ->
     elif doubt == "jumps":
         for at in range(700, 900, 30):
             drive = moved(drive, slice(at, at + 3), 2_500.0, 0.0)
+    elif doubt == "strays":
+        rng = np.random.default_rng(seed)
+        for at in np.flatnonzero(rng.random(300) < 0.2).tolist():
+            drive = moved(drive, slice(700 + at, 701 + at), *rng.uniform(-700.0, 700.0, 2))
     elif doubt == "offset":
         drive = moved(drive, slice(700, 1100), 3.0 * np.arange(400), 0.0)
     else:

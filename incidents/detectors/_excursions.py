@@ -3,10 +3,11 @@
 Honest logs bunch their stamps, so that neighbours seem to be 400 to 900 km/h apart (docs/detection-science.md, B10); a
 receiver lags by seconds. So a fix is out of reach only when ten more seconds at the speed told around it would not do.
 A few such fixes from which the vehicle is back at once are an excursion; a place it stays at is the end of a leap.
+What goes out and back within seconds needs no such patience, because bunched stamps never lead back: see `_spikes`.
 Pure maths.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -32,11 +33,18 @@ _OUT_OF_REACH_M: Final = 100.0
 # 30 s or more).
 STAYED_US: Final = 30 * S
 _STAYED_FIXES: Final = 3
+# A spike is seen from so many fixes before and after it, this close to each other in time. Judgement: one fix in five
+# may be bad, and two in a row then.
+_SPIKE_FIXES: Final = 4
+_SPIKE_US: Final = 30 * S
 
 
 @dataclass(frozen=True, slots=True)
 class Excursion:
-    """Fixes `first` to `last` (rows of the track) lie elsewhere; the vehicle was at `before` and is back at `back`."""
+    """Fixes `first` to `last` (rows of the track) lie elsewhere; the vehicle was at `before` and is back at `back`.
+
+    alone  it tells something even if it is the only one: no slack makes up for it
+    """
 
     before: int
     first: int
@@ -44,6 +52,7 @@ class Excursion:
     back: int
     hops: int
     apart_m: float
+    alone: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +93,60 @@ def strayed(fixes: Fixes) -> Strayed:
     apart_m = _track.steps_m(fixes.lat_deg, fixes.lon_deg)
     took_s = np.diff(fixes.time_us) / S
     # Cheap first: what even a standing vehicle may seem to do need not be asked about.
-    if not (apart_m > _SPARE_MPS * (took_s + _SLACK_S) + _OUT_OF_REACH_M).any():
+    if not (apart_m > _SPARE_MPS * took_s + _OUT_OF_REACH_M).any():
         return Strayed((), (), nothing)
     reach = reach_mps(fixes)
-    cuts = np.flatnonzero(_beyond_m(fixes, reach, np.arange(len(fixes) - 1), np.arange(1, len(fixes))) > 0.0) + 1
-    if not len(cuts):
-        return Strayed((), (), nothing)
-    return _followed(fixes, reach, np.split(np.arange(len(fixes)), cuts))
+    spikes = _spikes(fixes, reach)
+    rows = np.flatnonzero(~spikes)
+    track, track_reach = fixes.take(~spikes), reach[rows]
+    cuts = np.flatnonzero(_beyond_m(track, track_reach, np.arange(len(track) - 1), np.arange(1, len(track))) > 0.0) + 1
+    followed = _followed(track, track_reach, np.split(np.arange(len(track)), cuts))
+    excursions = [
+        replace(one, before=int(rows[one.before]), first=int(rows[one.first]), last=int(rows[one.last]),
+                back=int(rows[one.back])) for one in followed.excursions
+    ] + _out_and_back(fixes, reach, spikes)  # fmt: skip
+    leaps = [replace(one, before=int(rows[one.before]), first=int(rows[one.first])) for one in followed.leaps]
+    elsewhere = spikes.copy()
+    elsewhere[rows] = followed.elsewhere
+    return Strayed(tuple(sorted(excursions, key=lambda one: one.first)), tuple(leaps), elsewhere)
+
+
+def _spikes(fixes: Fixes, reach: Floats) -> Bools:
+    """Fixes off the way between fixes around them: more pairs of those speak against each than for it.
+
+    The way by it is longer than the way past it, by more than noise and by more than the speed told leaves room for.
+    """
+    against, agree = np.zeros(len(fixes), dtype=np.int64), np.zeros(len(fixes), dtype=np.int64)
+    rows = np.arange(len(fixes))
+    for before in range(1, _SPIKE_FIXES + 1):
+        for after in range(1, _SPIKE_FIXES + 1):
+            here = rows[before : max(before, len(rows) - after)]
+            start, end = here - before, here + after
+            within_us = fixes.time_us[end] - fixes.time_us[start]
+            could_m = np.maximum(reach[start], reach[end]) * within_us / S
+            unsure_m = 3.0 * (fixes.accuracy_m[start] + 2.0 * fixes.accuracy_m[here] + fixes.accuracy_m[end])
+            # Two that are out of each other's reach are no witnesses.
+            heard = (within_us <= _SPIKE_US) & (_distance_m(fixes, start, end) <= could_m + unsure_m)
+            by_m = _distance_m(fixes, start, here) + _distance_m(fixes, here, end)
+            off = by_m > could_m + unsure_m + 2.0 * _OUT_OF_REACH_M
+            against[here] += heard & off
+            agree[here] += heard & ~off
+    mask: Bools = against > agree
+    return mask
+
+
+def _out_and_back(fixes: Fixes, reach: Floats, spikes: Bools) -> list[Excursion]:
+    """Spikes in a row as excursions; every place that is far from the one before is a hop."""
+    rows = np.flatnonzero(spikes)
+    found = []
+    for run in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1) if len(rows) else []:
+        first, last = int(run[0]), int(run[-1])
+        before, back = first - 1, last + 1
+        hops = 1 + int((_distance_m(fixes, run[:-1], run[1:]) > _OUT_OF_REACH_M).sum())
+        alone = bool((_beyond_m(fixes, reach, np.full(len(run), before), run) > 0.0).any())
+        apart_m = float(_distance_m(fixes, np.full(len(run), before), run).max())
+        found.append(Excursion(before, first, last, back, hops, apart_m, alone))
+    return found
 
 
 def _followed(fixes: Fixes, reach: Floats, chunks: list[Ints]) -> Strayed:
@@ -109,7 +165,7 @@ def _followed(fixes: Fixes, reach: Floats, chunks: list[Ints]) -> Strayed:
             if away:
                 out = np.concatenate(away)
                 apart_m = float(_distance_m(fixes, at, out).max())
-                excursions.append(Excursion(at, int(out[0]), int(out[-1]), first, len(away), apart_m))
+                excursions.append(Excursion(at, int(out[0]), int(out[-1]), first, len(away), apart_m, True))
                 elsewhere[out] = True
                 away = []
             at = int(chunk[-1])

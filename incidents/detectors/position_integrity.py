@@ -55,7 +55,7 @@ class PositionIntegrity:
     """See the module."""
 
     name: str = "position_integrity"
-    version: int = 2
+    version: int = 3
     purpose: str = "places that cannot be true, or that the vehicle itself contradicts"
     kinds: tuple[str, ...] = ("spoofing", "implausible_position", "feed_frozen", "feed_jumping")
     lane: Lane = Lane.SWEEP
@@ -207,7 +207,7 @@ def _of_excursions(fixes: Fixes, excursions: list[Excursion]) -> list[Finding]:
         if jumps >= _JUMPS:
             reason = Reason("feed_jumping", {"jumps": jumps, "apart_m": apart_m})
             found.append(Finding("feed_jumping", 1, 0.8, start_us, start_us, end_us, values, (reason,)))
-        else:
+        elif any(one.alone for one in bunch):
             reason = Reason("implausible_excursion", {"apart_m": apart_m})
             found.append(Finding("implausible_position", 1, 0.8, start_us, start_us, end_us, values, (reason,)))
     return found
