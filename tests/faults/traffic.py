@@ -13,32 +13,39 @@ PARTITIONS = 16
 BOOT = 17
 # One message in this many is an alarm, which travels in a session of its own.
 ALARM_EVERY = 97
+METRES_A_DEGREE = 111_195.0
 
 
 def messages(count: int, *, vehicles: int = 200, first: int = 0, prefix: str = "v") -> Iterator[Message]:
     """`count` messages of `vehicles` in turn; each vehicle's own count up in `seq` and in device time.
 
-    Device times end about now: none is ahead of the clock, and every reading is newer than its vehicle's last.
+    Device times end about now: none is ahead of the clock, and every reading is newer than its vehicle's last. Vehicles
+    drive as vehicles do, or are parked: what a worker is to be kept busy with here is storing, not what detection would
+    make of leaps and of full stops within a second.
     """
     rounds = (first + count) // vehicles + 1
     start_ms = clock.now_ms() - rounds * 1000
     for index in range(first, first + count):
-        vehicle_id, seq = f"{prefix}{index % vehicles}", index // vehicles
-        t_ms = start_ms + seq * 1000 + index % vehicles
+        number, seq = index % vehicles, index // vehicles
+        vehicle_id, t_ms = f"{prefix}{number}", start_ms + seq * 1000 + number
         if index % ALARM_EVERY == 0:
             stream, body = topics.ALARM, {"t_ms": t_ms, "kind": "tow", "number": index}
         else:
-            stream, body = (
-                topics.TELEMETRY,
-                {
-                    "t_ms": [t_ms],
-                    "lat_deg": [31.0 + index % 10_007 * 1e-5],
-                    "lon_deg": [121.0 + index % 7919 * 1e-5],
-                    "speed_kmh": [index % 130 + 0.5],
-                    "ignition": index % 3 != 0,
-                },
-            )
+            stream, body = topics.TELEMETRY, {"t_ms": [t_ms], **_reading(number, seq)}
         yield message(vehicle_id, stream, {"boot": BOOT, "seq": seq, **body})
+
+
+def _reading(number: int, seq: int) -> dict[str, object]:
+    """Second `seq` of a vehicle that drives north at its own steady speed, or is parked; every second differs."""
+    parked = number % 3 == 0
+    speed_kmh = 0.0 if parked else 30.0 + number % 50
+    north_m = seq % 11 * 0.02 if parked else seq * speed_kmh / 3.6
+    return {
+        "lat_deg": [round(31.0 + north_m / METRES_A_DEGREE, 7)],
+        "lon_deg": [round(121.0 + number * 1e-4, 7)],
+        "speed_kmh": [speed_kmh if parked else speed_kmh + seq % 7 * 0.1],
+        "ignition": not parked,
+    }
 
 
 def message(vehicle_id: str, stream: str, body: dict[str, object]) -> Message:
