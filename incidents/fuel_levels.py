@@ -24,6 +24,13 @@ STEP_PCT: Final = 2.0
 IDLING_PCT_H: Final = 6.0
 # Falls smaller than this many standard deviations of the sender's noise are noise. Judgement.
 _NOISE_SIGMAS: Final = 6.0
+# Fuel that sloshes after a stop is at rest by then: it dies away with a constant of some 10 s. Judgement.
+_SLOSHES_S: Final = 30.0
+# A fall begins and ends where no more than noise is missing, at most this share of it: so it is not dated to the last
+# time that the level reached as high before it, or as low after it. A sender's step is up to 0.5 %. Judgement.
+_ENDS_SHARE: Final = 0.1
+_ENDS_SIGMAS: Final = 3.0
+_ENDS_PCT: Final = 0.5
 _SMOOTHED: Final = 5  # samples whose median is the level before a fall
 # Two samples this close together, seconds, must both be low: one alone may be a glitch.
 _TOGETHER_S: Final = 30.0
@@ -54,7 +61,8 @@ def falls(time_s: Floats, fuel_pct: Floats, stands: Bools, engine_on: Bools) -> 
     What idling may have burnt is taken off. A fall that is mostly an impossible step, or a step as the engine is
     switched on or off (the sender's supply may be switched with it), or no more than noise, is none.
     """
-    known = np.flatnonzero(usable(fuel_pct))
+    moved_s = np.maximum.accumulate(np.where(stands, -np.inf, time_s))
+    known = np.flatnonzero(usable(fuel_pct) & ~(stands & (time_s - moved_s < _SLOSHES_S)))
     if len(known) < 2:
         return []
     # Movement between two samples parts stays, even where the samples themselves were taken standing.
@@ -83,16 +91,21 @@ def _greatest(time_s: Floats, level: Floats, engine_on: Bools) -> Fall | None:
         before = np.median(np.lib.stride_tricks.sliding_window_view(padded, _SMOOTHED), axis=1)
     low = level.copy()
     low[1:] = np.where(apart <= _TOGETHER_S, np.maximum(level[1:], level[:-1]), level[1:])
-    high = np.maximum.accumulate(before)
-    top = np.maximum.accumulate(np.where(before >= high, np.arange(count), 0))
+    # Against the highest level before each sample.
+    reached = np.maximum.accumulate(before)
+    high = np.append(before[0], reached[:-1])
+    top = np.append(0, np.maximum.accumulate(np.where(before >= reached, np.arange(count), 0))[:-1])
     burnt = np.concatenate(([0.0], np.cumsum(np.where(engine_on[:-1], apart, 0.0)))) * IDLING_PCT_H / 3600.0
     gone = (high - low) - (burnt - burnt[top])
-    end = int(np.argmax(gone))
-    begin = int(top[end])
-    if gone[end] <= _NOISE_SIGMAS * noise or end == begin:
+    end = 1 + int(np.argmax(gone[1:]))
+    if gone[end] <= _NOISE_SIGMAS * noise or gone[end] <= 0.0:
         return None
+    ends_pct = min(_ENDS_SHARE * gone[end], max(_ENDS_SIGMAS * noise, _ENDS_PCT))
+    full = np.flatnonzero(level[:end] >= high[end] - ends_pct)
+    begin = int(full[-1]) if len(full) else int(top[end])
     down, switched = -steps[begin:end], engine_on[begin:end] != engine_on[begin + 1 : end + 1]
     doubtful = down > np.where(switched, 0.0, FASTEST_PCT_S * apart[begin:end]) + STEP_PCT + 4.0 * noise
     if down[doubtful].sum() > gone[end] / 2:
         return None
-    return Fall(float(gone[end]), float(high[end]), float(low[end]), float(time_s[begin]), float(time_s[end]), noise)
+    over = begin + 1 + int(np.argmax(gone[begin + 1 : end + 1] >= gone[end] - ends_pct))
+    return Fall(float(gone[end]), float(high[end]), float(low[end]), float(time_s[begin]), float(time_s[over]), noise)

@@ -34,6 +34,12 @@ FACTS: Final[dict[str, str]] = {
     "fuel_first_s": "when the fuel level was first told",
     "fuel_last_s": "when it was last told",
     "fuel_on": "1 when those levels were told with the ignition on or unknown, 0 when only with it off",
+    "fuel_stood_first_pct": "first fuel level of all, if the vehicle stood until then",
+    "fuel_stood_first_s": "when that was",
+    "fuel_stood_first_on": "1 when the engine was on then",
+    "fuel_stood_last_pct": "last fuel level of all, if the vehicle stood from then on",
+    "fuel_stood_last_s": "when that was",
+    "fuel_stood_last_on": "1 when the engine was on then",
     "fuel_unseen_before_s": "seconds of movement before it was first told",
     "fuel_unseen_after_s": "seconds of movement after it was last told",
     "fuel_fall_pct": "greatest fall of the fuel level while standing, percent of the tank; 0 when it did not fall",
@@ -194,7 +200,8 @@ def _fuel(hour: Window, time_s: Floats, speed: Floats, runs: Bools) -> dict[str,
     if not len(told):
         return {}
     first_pct, last_pct = _ends(time_s[told], fuel[told])
-    moves = speed >= MOVING_KMH
+    moves, stands = speed >= MOVING_KMH, standing(speed, off)
+    levels = np.flatnonzero(usable)
     before, after = time_s <= time_s[told[0]], time_s >= time_s[told[-1]]
     facts = {
         "fuel_first_pct": first_pct,
@@ -206,7 +213,12 @@ def _fuel(hour: Window, time_s: Floats, speed: Floats, runs: Bools) -> dict[str,
         "fuel_unseen_after_s": _seconds(time_s[after], moves[after]),
         "fuel_fall_pct": 0.0,
     }
-    found = fuel_levels.falls(time_s, fuel, standing(speed, off), runs)
+    first, last = int(levels[0]), int(levels[-1])
+    for name, row, stood in (("first", first, stands[: first + 1]), ("last", last, stands[last:])):
+        if stood.all():
+            held = {"pct": float(fuel[row]), "s": float(time_s[row]), "on": float(runs[row])}
+            facts |= {f"fuel_stood_{name}_{what}": value for what, value in held.items()}
+    found = fuel_levels.falls(time_s, fuel, stands, runs)
     if found:
         greatest = max(found, key=lambda fall: fall.fall_pct)
         facts |= {

@@ -260,6 +260,14 @@ def fuel_theft(rng: np.random.Generator) -> Trace:
     return trace
 
 
+def fuel_theft_asleep(rng: np.random.Generator) -> Trace:
+    """18 to 60 % of the tank while the device sleeps: told again when the engine starts."""
+    trace, onset = _tank(rng, parked_s=rng.uniform(8_000, 20_000), stolen_pct=rng.uniform(18, 55))
+    trace.columns["fuel_pct"][trace.columns["ignition"] == 0] = np.nan
+    trace.expects["fuel_theft"] = (onset - 60, trace.t_s[-1])
+    return trace
+
+
 def honest_tank(rng: np.random.Generator) -> Trace:
     """Slosh, idling for an hour, refuelling, a slope, a sender without supply or contact."""
     kind = int(rng.integers(0, 6))

@@ -57,6 +57,7 @@ FAULTS: dict[Recipe, int] = {
     health.slow_leak: 5,
     health.leak_over_days: 4,
     health.fuel_theft: 12,
+    health.fuel_theft_asleep: 12,
     health.odometer_rollback: 10,
     batteries.generator_fails: 6,
     batteries.flat_battery: 3,
@@ -148,7 +149,8 @@ def test_one_reading_at_a_time_makes_no_difference(recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "step_s"), [(health.slow_leak, 3_600), (health.fuel_theft, 3_600), (health.odometer_rollback, 10_800)]
+    ("recipe", "step_s"),
+    [(health.slow_leak, 3_600), (health.fuel_theft_asleep, 3_600), (health.odometer_rollback, 10_800)],
 )
 def test_looking_every_hour_gives_what_one_look_gives(recipe: Recipe, step_s: int) -> None:
     """Sweeps as the worker makes them: over the last day, when an hour is over, again and again."""
@@ -252,6 +254,33 @@ def test_the_level_before_parking_counts_however_seldom_it_is_told(fuel_every_s:
     assert (one.detector, one.finding.kind) == ("fuel_loss", "fuel_theft")
     assert one.finding.start_us // S - START_S <= 3_000
     assert one.finding.values["max_fall_pct"] == pytest.approx(30.0, abs=5.0)
+
+
+@pytest.mark.parametrize("recipe", [health.fuel_theft, health.fuel_theft_asleep])
+def test_a_theft_of_fuel_is_told_once(recipe: Recipe) -> None:
+    """By the stream or by the hour, whoever saw it."""
+    for number in range(12):
+        assert [one.finding.kind for one in judged(made(recipe, number), ALL)] == ["fuel_theft"], number
+
+
+@pytest.mark.parametrize("step_s", [1.0, 5.0, 30.0])
+def test_fuel_that_is_taken_while_the_driver_sleeps_is_found_within_minutes(step_s: float) -> None:
+    t = np.arange(0.0, 7_200.0, step_s)
+    level = 80.0 - np.clip((t - 3_600.0) / 600.0, 0.0, 1.0) * 30.0
+    columns = {"fuel_pct": level, "speed_kmh": np.where(t < 900, 50.0, 0.0), "ignition": np.ones(len(t))}
+    (one,) = judged(Trace(t, columns), ALL)
+    assert one.detector == "fuel_theft"
+    assert 3_600 < one.finding.at_us / S - START_S <= 4_000
+    # Idling for as long burns less than anybody would steal.
+    columns["fuel_pct"] = 80.0 - t / 3_600.0 * 2.5
+    assert judged(Trace(t, columns), ALL) == []
+
+
+def test_a_leak_over_hours_is_found_by_the_hour() -> None:
+    t = np.arange(0.0, 6 * 3_600.0, 120.0)
+    level = 80.0 - np.clip((t - 4_000.0) / 3_600.0, 0.0, 2.5) * 5.0
+    (one,) = judged(Trace(t, {"fuel_pct": level, "speed_kmh": np.zeros(len(t)), "ignition": np.zeros(len(t))}), ALL)
+    assert (one.detector, one.finding.kind) == ("fuel_loss", "fuel_theft")
 
 
 def test_fuel_that_is_taken_now_is_found_while_it_is_taken() -> None:

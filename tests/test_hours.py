@@ -110,9 +110,29 @@ def test_fuel_that_leaves_a_standing_vehicle() -> None:
     fuel = 70.0 - np.clip((t - 600) / 600, 0, 1) * 25.0
     told = facts(t, fuel_pct=fuel, speed_kmh=np.zeros(1_800), ignition=np.zeros(1_800))
     assert told["fuel_fall_pct"] == pytest.approx(25.0, abs=0.1)
-    assert told["fuel_fall_begin_s"] == pytest.approx(600.0, abs=5.0)
-    assert told["fuel_fall_s"] == pytest.approx(1_200.0, abs=5.0)
+    assert told["fuel_fall_begin_s"] == pytest.approx(600.0, abs=15.0)
+    assert told["fuel_fall_s"] == pytest.approx(1_200.0, abs=15.0)
     assert told["fuel_on"] == 0.0
+    assert (told["fuel_stood_first_pct"], told["fuel_stood_last_pct"]) == (70.0, 45.0)
+    assert (told["fuel_stood_first_on"], told["fuel_stood_last_s"]) == (0.0, 1_799.0)
+
+
+def test_a_fall_is_dated_to_itself_and_not_to_the_noise_before_it() -> None:
+    """Half an hour of a sender that flips by a step, ten minutes of a pump, twenty of flipping again."""
+    t = seconds(3_600)
+    steps = np.where(np.random.default_rng(3).random(3_600) < 0.1, 0.4, 0.0)
+    fuel = 70.0 - np.clip((t - 1_800) / 600, 0, 1) * 25.0 + steps
+    told = facts(t, fuel_pct=fuel, speed_kmh=np.zeros(3_600), ignition=np.zeros(3_600))
+    assert told["fuel_fall_begin_s"] == pytest.approx(1_800.0, abs=60.0)
+    assert told["fuel_fall_s"] == pytest.approx(2_400.0, abs=60.0)
+
+
+def test_fuel_that_sloshes_after_a_stop_does_not_fall() -> None:
+    t = seconds(600)
+    speed = np.where(t < 300, 40.0, 0.0)
+    wave = 15.0 * np.exp(-np.maximum(t - 300, 0) / 8.0) * np.where(t < 300, 0.0, np.cos((t - 300) / 2.0))
+    told = facts(t, fuel_pct=60.0 + wave, speed_kmh=speed, ignition=np.ones(600))
+    assert told["fuel_fall_pct"] < 1.0
 
 
 def test_a_sender_that_loses_its_supply_is_no_fall() -> None:

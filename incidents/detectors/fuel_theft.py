@@ -1,6 +1,6 @@
-"""Fuel theft while somebody could still go there: the level falls while the vehicle stands with its engine off.
+"""Fuel theft while somebody could still go there: the level falls while the vehicle stands, parked or idling.
 
-What leaves the tank slower, while the vehicle idles or while the device sleeps is found by the hour (fuel_loss.py).
+What leaves the tank over more than an hour, or while the device tells nothing, is found by the hour (fuel_loss.py).
 Slosh, refuelling, a sender without its supply and what idling burns are no theft.
 """
 
@@ -14,17 +14,18 @@ from incidents.detector import Candidates, Finding, Lane, Reason
 from incidents.detectors._surely import shown_whole
 from incidents.hours import STANDING_KMH, running, standing
 from incidents.rows import Rows
-from incidents.window import Bools, Event, Flags, Floats, S, Window
+from incidents.window import Bools, Event, Flags, Floats, Ints, S, Window
 
 # 4 l of a 50 l tank: less is not worth stealing, and a vehicle that stands askew shows up to 5 % less. Judgement.
 _FALL_PCT: Final = 8.0
 # A level is looked at where it comes below a multiple of this, or has fallen by a step since it was last told. With the
-# engine on it sloshes, so the step must be that of a fall.
+# engine on it shakes, so the step must be that of a fall; and while the vehicle idles it is looked at every so often.
 _LINE_PCT: Final = 4.0
 _STEP_PCT: Final = 2.5
 _STEP_RUNNING_PCT: Final = 6.0
+_LOOK_US: Final = 120 * S
 # A fall that ended longer ago than this was looked at then.
-_JUST_NOW_S: Final = 120.0
+_JUST_NOW_S: Final = 300.0
 # A level that is back within this time, in the middle of the next samples, was never gone: the sender had no contact.
 _REFUTED_S: Final = 900.0
 _REFUTED_BY: Final = 3
@@ -37,7 +38,7 @@ class FuelTheft:
     """See the module."""
 
     name: str = "fuel_theft"
-    version: int = 1
+    version: int = 2
     purpose: str = "fuel leaves the tank while the vehicle stands"
     kinds: tuple[str, ...] = ("fuel_theft",)
     lane: Lane = Lane.STREAM
@@ -51,7 +52,7 @@ class FuelTheft:
     candidates: Candidates | None = None
 
     def wants(self, rows: Rows) -> Bools:
-        """Readings of a standing vehicle whose level has fallen by a step or below a line."""
+        """Readings of a standing vehicle whose level has fallen by a step or below a line; some while it idles."""
         mask = rows.none
         if not rows.has("fuel_pct"):
             return mask
@@ -60,20 +61,22 @@ class FuelTheft:
         if not len(known):
             return mask
         # The level told before it; cheaper than Rows.carried, which walks through all rows.
-        level, first = fuel, rows.first
+        level, first, time_us = fuel, rows.first, rows.readings.device_time_us
         if len(known) < len(fuel):
-            level, vehicle = fuel[known], rows.readings.vehicle_index[known]
+            level, vehicle, time_us = fuel[known], rows.readings.vehicle_index[known], time_us[known]
             first = np.append(True, vehicle[1:] != vehicle[:-1])
         before = np.append(np.nan, level[:-1])
         before[first] = np.nan
-        # Most rows end here: with the engine on, and not much lower.
+        # Most rows end here: with the engine on, not much lower, and looked at a short while ago.
         engine_on = rows.flag("ignition")[known] == 1
-        maybe = np.flatnonzero(~(before - level < _STEP_RUNNING_PCT) | (~engine_on & (before > level)))
-        before, level, at = before[maybe], level[maybe], known[maybe]
+        ticks = first | _ticks(time_us)
+        maybe = np.flatnonzero(~(before - level < _STEP_RUNNING_PCT) | (~engine_on & (before > level)) | ticks)
+        before, level, at, ticks = before[maybe], level[maybe], known[maybe], ticks[maybe]
+        speed_kmh, ignition = rows.speed_kmh()[at], rows.flag("ignition")[at]
         # Unknown before: it may have fallen. The first row of a vehicle has nothing before it.
-        fallen = _fallen(before, level) | (np.isnan(before) & ~rows.first[at])
-        at, step = at[fallen], (before - level)[fallen]
-        mask[at] = _stands(rows.speed_kmh()[at], rows.flag("ignition")[at], step)
+        fallen = _fallen(before, level) | np.isnan(before)
+        wanted = (fallen & _stands(speed_kmh, ignition, before - level)) | (ticks & _idles(speed_kmh, ignition))
+        mask[at] = wanted & ~rows.first[at]
         return mask
 
     def wants_event(self, event: Event) -> bool:
@@ -90,12 +93,11 @@ class FuelTheft:
         stands = standing(speed_kmh, ignition == 0)
         runs = running(ignition, window.number("rpm"), speed_kmh)
         before = np.append(np.nan, fuel[known][:-1])
-        fallen = _fallen(before, fuel[known])
-        at_rows = known[fallen]
-        looked_at = _stands(speed_kmh[at_rows], ignition[at_rows], before[fallen] - fuel[at_rows])
-        looked_at &= shown_whole(window, time_us[at_rows], _BEFORE_S, _REFUTED_S)
+        looked_at = _fallen(before, fuel[known]) & _stands(speed_kmh[known], ignition[known], before - fuel[known])
+        looked_at |= _ticks(time_us[known]) & _idles(speed_kmh[known], ignition[known])
+        looked_at &= shown_whole(window, time_us[known], _BEFORE_S, _REFUTED_S)
         found = []
-        for at in at_rows[looked_at].tolist():
+        for at in known[looked_at].tolist():
             now_us = int(time_us[at])
             begin = int(np.searchsorted(time_us, now_us - round(_BEFORE_S * S)))
             seen = slice(begin, at + 1)
@@ -129,6 +131,18 @@ def _stands(speed_kmh: Floats, ignition: Flags, step_pct: Floats) -> Bools:
     """Whether a fall is looked at: any with the engine off, a large one (or one of unknown size) with it on."""
     off = np.where(ignition >= 0, ignition == 0, ~(speed_kmh > STANDING_KMH))
     mask: Bools = off | (~(speed_kmh > STANDING_KMH) & ~(step_pct < _STEP_RUNNING_PCT))
+    return mask
+
+
+def _idles(speed_kmh: Floats, ignition: Flags) -> Bools:
+    mask: Bools = (ignition == 1) & ~(speed_kmh > STANDING_KMH)
+    return mask
+
+
+def _ticks(time_us: Ints) -> Bools:
+    """Instants that are the first of their minutes."""
+    tick = time_us // _LOOK_US
+    mask: Bools = np.append(False, tick[1:] != tick[:-1])[: len(tick)]
     return mask
 
 

@@ -15,6 +15,8 @@ _LASTS_S: Final = 8 * 3600
 # is well above what the probe scatters by.
 STOLEN_PCT: Final = (12.0, 45.0)
 DRAINED_S: Final = (180.0, 900.0)
+# From one crest to the next in hilly country; judgement.
+HILL_M: Final = (800.0, 2_000.0)
 
 
 def _begin(part: Part, **fixed: Any) -> tuple[Errands, Build]:
@@ -54,15 +56,19 @@ def _while_parked(part: Part) -> None:
 
 
 def _over_hills(part: Part) -> None:
-    """Up and down long hills: the level leans by several percent for a minute at a time."""
+    """Up and down long hills: the level leans by several percent for a kilometre at a time.
+
+    It leans with the road, so by the way driven: who stops on a hill stands askew until driving on. Before it leaned
+    with the clock, and swung while the vehicle stood at a light, which no tank on any hill does.
+    """
     errands, build = _begin(part)
     errands.park(600)
     drive = errands.drive(2 * HOUR_S)
     life = part.live(errands)
     log = part.record(life, build=build)
-    rows = life.within(drive)
-    slope = np.sin(2 * np.pi * (life.t_s[rows] - drive.from_s) / float(part.rng.uniform(70, 160)))
-    log.columns["fuel_pct"][rows] += np.round(float(part.rng.uniform(3.0, 6.0)) * slope / 0.4) * 0.4
+    way_m = np.cumsum(np.where(life.t_s >= drive.from_s, life.rolled_m, 0.0))
+    slope = np.sin(2 * np.pi * way_m / float(part.rng.uniform(*HILL_M)))
+    log.columns["fuel_pct"] += np.round(float(part.rng.uniform(3.0, 6.0)) * slope / 0.4) * 0.4
 
 
 def _while_asleep(part: Part) -> None:
