@@ -380,6 +380,16 @@ def test_a_loss_that_brakes_could_do_needs_something_that_brakes_do_not_do() -> 
     assert spun.kind == "crash" and "spun" in codes(spun)
 
 
+def test_less_way_than_brakes_need_is_a_crash() -> None:
+    # The second in which it happened is cut in two: 37 and 30 km/h are lost, as good brakes might. The way tells.
+    speed = [68.0] * 12 + [31.0, 1.0] + [0.0] * 12
+    metres_a_second = {"struck": [68 / 3.6] * 12 + [68 / 3.6, 1.0], "braked": [68 / 3.6] * 12 + [13.5, 4.5]}
+    for case, steps in metres_a_second.items():
+        way_m = np.concatenate((np.cumsum(steps), [sum(steps)] * 12))
+        some = drop_readings(speed, lat_deg=(31.2 + way_m / 111_195).tolist(), lon_deg=[121.5] * len(speed))
+        assert bool(found([], some)) is (case == "struck"), case
+
+
 def test_one_reading_is_not_enough_for_an_emergency() -> None:
     some = drop_readings([*[90.0] * 20, 20.0])
     first = only(found([], some))

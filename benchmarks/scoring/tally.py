@@ -46,7 +46,7 @@ class KindScore:
 
 @dataclass
 class ImpactScore:
-    """Crashes, rollovers and parked impacts of one true level."""
+    """Crashes, rollovers and parked impacts of one true level, the least where the truth accepts several."""
 
     level: int
     truths: int = 0
@@ -110,7 +110,8 @@ def tally(runs: Sequence[Run], must_not: dict[str, frozenset[str]]) -> Score:
             if not found.detections:
                 score.missed_in[run.scenario] = score.missed_in.get(run.scenario, 0) + 1
             if truth.kind in IMPACTS and truth.levels:
-                impact = impacts[max(truth.levels)]
+                # A bump below the trigger line after which the driver stops may be called urgent; it is a bump.
+                impact = impacts[min(truth.levels)]
                 impact.truths += 1
                 impact.found += bool(found.detections)
                 impact.level_right += found.level_right

@@ -11,7 +11,7 @@ import numpy as np
 
 from fleet_core import topics
 from incidents.detectors import _around, _jumps
-from incidents.detectors._around import Around
+from incidents.detectors._around import STANDS_KMH, Around
 from incidents.detectors._burst import Burst, bursts_of
 from incidents.detectors._jumps import Jump
 from incidents.detectors._mounting import Frame
@@ -145,7 +145,7 @@ def _hit(window: Window, burst: Burst) -> Hit | None:
     if pulse is None or pulse.delta_v_kmh < least_kmh or pulse.is_spike or is_drop(burst, pulse, frame):
         return None
     lasts = pulse.width_s > _AT_ONCE_S + 0.5 / pulse.rate_hz
-    if pulse.peak_g < _DRIVING_G and (lasts or pulse.contrast < _STANDS_OUT):
+    if pulse.peak_g < _DRIVING_G and (pulse.contrast < _STANDS_OUT or (lasts and not _stood(window, pulse))):
         return None
     if pulse.is_one_sample and pulse.peak_g < _DOOR_G:
         return None
@@ -156,6 +156,12 @@ def _hit(window: Window, burst: Burst) -> Hit | None:
     ):
         return None
     return Hit(burst, pulse, frame)
+
+
+def _stood(window: Window, pulse: Pulse) -> bool:
+    """Whether it stood before: then nobody braked, and no engine gains that much in so little."""
+    before = _around.around(window, pulse.t0_us)
+    return bool(before.parked) or (before.speed_before_kmh is not None and before.speed_before_kmh < STANDS_KMH)
 
 
 def _harmless(window: Window, hit: Hit, around: Around) -> bool:

@@ -43,6 +43,11 @@ _STEEP_KMH: Final = 6.0
 _SPINS_DPS: Final = 60.0
 _SHAKEN_MPS2: Final = 1.5 * G_MPS2
 _ENGINE_DIES_S: Final = 5.0
+# The way between fixes shrinks with the mean speed. No brakes do that (BEYOND_BRAKES_G); a fifth of a g more for fixes
+# that scatter by half a metre, and a fix that strays forward shows by a way no vehicle of that speed makes. Judgement.
+_STOPS_SHORT_G: Final = 1.3
+_STRAYS_KMH: Final = 5.0
+_FIXES_APART_S: Final = (0.8, 1.25)
 # A witness agrees when it shows this share of the change, and denies it when it shows less than the other.
 _AGREES: Final = 0.6
 _DENIES: Final = 0.3
@@ -163,7 +168,8 @@ def _judged(window: Window, speed: Floats, other: Floats, pair: tuple[int, int])
     spins, died = _spins(window, first, last), lost > 0 and _engine_died(window, last)
     shaken = felt is not None and felt >= _SHAKEN_MPS2
     beyond_g = _BEYOND_BRAKES_SEEN_G if by_witness else BEYOND_BRAKES_G
-    if abs(lost) < beyond_g * _KMH_S_PER_G * step_s and not (spins or shaken or died):
+    beyond = abs(lost) >= beyond_g * _KMH_S_PER_G * step_s
+    if not (beyond or spins or shaken or died or (lost > 0 and _stops_short(window, speed, first, last))):
         return None
     goes_on = last + 1 < len(window) and bool(np.isfinite(speed[last + 1 :]).any())
     return Jump(from_us, at_us, float(speed[first]), float(speed[last]), by_witness or goes_on, spins, died)
@@ -222,6 +228,22 @@ def _moves_on(window: Window, last: int, lost: float) -> bool:
     moved_kmh = float(apart_m(lat[0], lon[0], lat[-1], lon[-1])) / max(seconds, 1.0) * 3.6
     then_kmh = float(np.nanmax(window.speed_kmh()[usable[0] : usable[-1] + 1], initial=0.0))
     return moved_kmh > then_kmh + max(LEAST_KMH, _AGREES * lost)
+
+
+def _stops_short(window: Window, speed: Floats, first: int, last: int) -> bool:
+    """Whether positions show that the vehicle was stopped in less way than brakes need."""
+    times = window.device_time_us
+    usable = np.flatnonzero(window.fix_mask())
+    usable = usable[(times[usable] >= times[first] - 2 * S) & (times[usable] <= times[last] + 2 * S)]
+    if len(usable) < 3:
+        return False
+    lat, lon = window.number("lat_deg")[usable], window.number("lon_deg")[usable]
+    step_s = np.diff(times[usable]) / S
+    mean_kmh = np.asarray(apart_m(lat[:-1], lon[:-1], lat[1:], lon[1:])) / step_s * 3.6
+    even = (step_s >= _FIXES_APART_S[0]) & (step_s <= _FIXES_APART_S[1])
+    honest = even & (mean_kmh <= float(speed[first]) + _STRAYS_KMH)
+    lost_g = (mean_kmh[:-1] - mean_kmh[1:]) / ((step_s[:-1] + step_s[1:]) / 2) / _KMH_S_PER_G
+    return bool((honest[:-1] & even[1:] & (lost_g >= _STOPS_SHORT_G)).any())
 
 
 def _felt_mps2(window: Window, first: int, last: int) -> float | None:
