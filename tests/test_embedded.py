@@ -1,6 +1,8 @@
 """The embedded broker and database keep what they were given through stops, kills and restarts."""
 
 import os
+import pwd
+import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -57,6 +59,20 @@ def test_a_second_server_on_a_running_cluster_is_refused(tmp_path: Path, monkeyp
         psycopg.connect(first.url).close()
     finally:
         first.kill()
+
+
+def test_the_user_that_another_server_makes_at_the_same_moment_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    users = {"nobody": pwd.getpwnam("nobody")}
+    ours = pwd.struct_passwd((postgres.SYSTEM_USER, "x", 4711, 4712, "", "/nonexistent", "/usr/sbin/nologin"))
+
+    def useradd(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        users[postgres.SYSTEM_USER] = ours
+        return subprocess.CompletedProcess(command, 9)
+
+    monkeypatch.setattr(pwd, "getpwnam", users.__getitem__)
+    monkeypatch.setattr(subprocess, "run", useradd)
+    monkeypatch.setattr(postgres.shutil, "which", lambda name: f"/usr/sbin/{name}")
+    assert postgres._unprivileged_user() == (4711, 4712)
 
 
 def test_the_password_is_the_owners_alone_and_is_asked_for(tmp_path: Path) -> None:

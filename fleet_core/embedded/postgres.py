@@ -270,19 +270,23 @@ class EmbeddedPostgres:
 
 def _unprivileged_user() -> tuple[int, int]:
     for name in (SYSTEM_USER, _FALLBACK_USER):
-        try:
+        if name == SYSTEM_USER and not _is_user(name) and shutil.which("useradd"):
+            options = ["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
+            options += ["--shell", "/usr/sbin/nologin"]
+            # It also fails when another database makes the user at this moment; then there is one.
+            subprocess.run(["useradd", *options, name], capture_output=True, check=False)
+        if _is_user(name):
             entry = pwd.getpwnam(name)
-        except KeyError:
-            if name == SYSTEM_USER and shutil.which("useradd"):
-                options = ["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
-                options += ["--shell", "/usr/sbin/nologin"]
-                made = subprocess.run(["useradd", *options, name], capture_output=True, check=False)
-                if made.returncode == 0:
-                    entry = pwd.getpwnam(name)
-                    return entry.pw_uid, entry.pw_gid
-            continue
-        return entry.pw_uid, entry.pw_gid
+            return entry.pw_uid, entry.pw_gid
     raise EmbeddedServiceError(f"the database cannot run as root: create a system user {SYSTEM_USER}")
+
+
+def _is_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
 
 
 def _make_reachable(path: Path) -> None:
