@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Options for `fleet up`, for instance: make run ARGS="--http-port 8081"
 ARGS ?=
+# Processes that test side by side: most tests wait for a broker, a database or a worker.
+TESTERS ?= 2
 # Packages the tests use when they are there. Installed only by root and only where apt is.
 TEST_PACKAGES := mosquitto debootstrap chromium
 
@@ -29,7 +31,7 @@ run: $(VENV)/.installed-runtime
 
 # Nothing after pytest, so that its closing line is the last.
 test: $(VENV)/.installed-dev test-packages
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

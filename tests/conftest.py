@@ -1,6 +1,8 @@
 """Fixtures every test may ask for. What they start is real; what cannot be started here is skipped with its reason."""
 
+import itertools
 import os
+import random
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from fleet_core.embedded import service
 from fleet_core.embedded.nats import EmbeddedNats
 from fleet_core.embedded.postgres import EmbeddedPostgres
 from tests.services import databases, mosquitto, timescale
@@ -23,25 +26,42 @@ settings.register_profile("fleetward", deadline=None, suppress_health_check=[Hea
 settings.load_profile("fleetward")
 
 _OWN_FOLDER = pytest.StashKey[Path]()
+# Below the ports that the kernel gives to whoever asks for any.
+_PORTS = range(10_000, 32_000)
+_MEMORY = Path("/dev/shm")
+_MEMORY_BYTES_MIN = 8 << 30
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Give each run a temporary folder of its own.
+    """Give each run a temporary folder of its own, in memory where there is much: killed processes are what is tested,
+    not the loss of power, so that waiting for a disk proves nothing.
 
     PostgreSQL runs as another user when we are root, so it must be able to pass through the folders above its own; the
     folder that pytest shares between runs is closed again by whichever run starts next.
     """
     if config.option.basetemp is None:
-        config.option.basetemp = tempfile.mkdtemp(prefix="fleetward-tests-")
+        config.option.basetemp = tempfile.mkdtemp(prefix="fleetward-tests-", dir=_memory())
         config.stash[_OWN_FOLDER] = Path(config.option.basetemp)
 
 
+def _memory() -> Path | None:
+    """A folder that is in memory, or None: none, not enough, or somebody chose another."""
+    if "TMPDIR" in os.environ or not os.access(_MEMORY, os.W_OK) or not _MEMORY.is_mount():
+        return None
+    return _MEMORY if shutil.disk_usage(_MEMORY).free >= _MEMORY_BYTES_MIN else None
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Remove that folder after a run without failures; otherwise its logs are wanted."""
+    """Remove that folder after a run without failures; otherwise its logs are wanted, but not in memory."""
     folder = session.config.stash.get(_OWN_FOLDER, None)
-    if folder is not None and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+    if folder is None:
+        return
+    if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         shutil.rmtree(folder, ignore_errors=True)
+    elif folder.parent == _MEMORY:
+        kept = tempfile.mkdtemp(prefix="fleetward-tests-kept-")
+        folder.symlink_to(shutil.move(folder, kept))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,6 +69,19 @@ def _no_settings_from_outside() -> None:
     """Settings of the person who runs the tests must not decide them. FLEETWARD_ variables are not settings."""
     for name in [name for name in os.environ if name.startswith("FLEET_")]:
         del os.environ[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ports_of_our_own() -> Iterator[None]:
+    """Ports that no other process of this run is given while a service that has one is stopped for a moment."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = _PORTS[number::processes]
+    first = random.SystemRandom().randrange(len(own))
+    numbers = itertools.cycle([*own[first:], *own[:first]])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service, "free_port", lambda: next(filter(service.is_port_free, numbers)))
+        yield
 
 
 @pytest.fixture(scope="session")
