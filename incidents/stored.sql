@@ -1,11 +1,16 @@
 -- name: vehicles_of
--- Class and newest mounting of vehicles.
+-- Class and newest mounting of vehicles; a device that came loose since sits nobody knows how.
 SELECT v.vehicle_id, v.vehicle_class, m.rotation, m.quality,
        (extract(epoch FROM m.learned_from) * 1000000)::bigint, (extract(epoch FROM m.learned_until) * 1000000)::bigint
 FROM vehicles v
 LEFT JOIN LATERAL (
     SELECT rotation, quality, learned_from, learned_until FROM mountings
-    WHERE mountings.vehicle_id = v.vehicle_id ORDER BY learned_until DESC LIMIT 1) m ON true
+    WHERE mountings.vehicle_id = v.vehicle_id
+      AND NOT EXISTS (
+        SELECT FROM detections d
+        WHERE d.vehicle_id = v.vehicle_id AND d.standing AND d.kind = 'loose_mounting'
+          AND d.ended_at > mountings.learned_until)
+    ORDER BY learned_until DESC LIMIT 1) m ON true
 WHERE v.vehicle_id = ANY(%(vehicle_ids)s)
 
 -- name: readings_in

@@ -15,7 +15,7 @@ import numpy as np
 from fleet_core import sql
 from fleet_core.columns import COLUMNS, Kind
 from fleet_core.db import Connection
-from incidents import timeline
+from incidents import mountings, timeline
 from incidents.detector import Candidates, Detector, Lane
 from incidents.examine import Verdict, sweep
 from incidents.hours import HOUR_US, facts_of
@@ -64,7 +64,7 @@ class Sweeper:
         return [one for one in self.detectors.values() if one.lane is Lane.SWEEP]
 
     def compute_hours(self, connection: Connection, now: datetime) -> bool:
-        """Facts of hours that are over."""
+        """Facts of hours that are over, and how devices sit that were driven in them."""
         due = connection.execute(_SQL["hours_due"], {"now": now, "max_rows": MAX_HOURS}).fetchall()
         if not due:
             return False
@@ -79,6 +79,7 @@ class Sweeper:
             told = [_encode(one).decode() for one in facts]
             connection.execute(_SQL["keep_hours"], {**hours, "facts": told, "now": now})
             connection.execute(_SQL["hours_computed"], hours)
+            mountings.keep(connection, windows)
         return len(due) == MAX_HOURS
 
     def look(self, connection: Connection, detector: Detector, now: datetime) -> bool:

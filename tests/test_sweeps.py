@@ -5,19 +5,22 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 
 from fleet_core.db import Connection
 from incidents.detector import Candidates, Finding, Lane
+from incidents.detectors._mounting import KNOWN_QUALITY
 from incidents.hours import HOUR_US
+from incidents.mountings import FRESH_US, worth_keeping
 from incidents.rows import Rows
 from incidents.source import Span
 from incidents.stages import Detect, TakeIn
 from incidents.stored import Stored
 from incidents.surroundings import Surroundings
 from incidents.sweeps import Sweeper
-from incidents.window import Bools, Event, S, Window
+from incidents.window import Bools, Event, Mounting, S, Window
 from ingest.pipeline import Pipeline
 from ingest.store import Store
 from tests.test_detection_store import SETTINGS, Chain, Heard, now_s, telemetry
@@ -195,6 +198,54 @@ def test_hours_of_the_store_are_those_of_memory(url: str) -> None:
     # A step belongs to the hour in which it ends: 49 s and 50 s, and the one across the border to neither.
     assert window.hours.number("moving_s").tolist() == [49.0, 49.0]
     swept.connection.close()
+
+
+def test_how_a_device_sits_is_learned_from_hours_and_forgotten_when_it_comes_loose(url: str) -> None:
+    swept = Swept(url, Hourly())
+    hour = now_s() // 3600 * 3600 - 3 * 3600
+    # Ten seconds faster, ten slower, ten at a bend; the device looks to the left, so its x is the vehicle's y.
+    change = np.tile(np.repeat([1.0, -1.0, 0.0], 10), 20)
+    course = np.tile(np.repeat([0.0, 0.0, 6.0], 10), 20)
+    speed = 40.0 + np.cumsum(change) * 3.6
+    sideways = -np.radians(course) * speed / 3.6
+    felt = {
+        "heading_deg": np.round(np.cumsum(course) % 360.0, 2).tolist(),
+        "accel_x_mps2": np.round(sideways, 3).tolist(),
+        "accel_y_mps2": np.round(-change, 3).tolist(),
+        "accel_z_mps2": [9.81] * len(change),
+        "accel_gravity": True,
+    }
+    swept.commit(telemetry(hour + 100, np.round(speed, 2).tolist(), **felt))
+    swept.sweeper.compute_hours(swept.connection, soon(0))
+    to_the_left = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+
+    def kept() -> Mounting | None:
+        surroundings = Surroundings()
+        surroundings.meet(swept.connection, {"v1"})
+        return surroundings.vehicle("v1").mounting
+
+    learned = kept()
+    assert learned is not None and learned.quality >= KNOWN_QUALITY
+    np.testing.assert_allclose(learned.rotation, to_the_left, atol=0.1)
+
+    swept.connection.execute(
+        "INSERT INTO detections (vehicle_id, kind, detector, version, level, score, started_at, occurred_at, ended_at,"
+        " measured, reasons, first_judged_at, delay_s, judged_at, stale) VALUES ('v1', 'loose_mounting',"
+        " 'loose_mounting', 1, 1, 0.9, %(at)s, %(at)s, %(at)s, '{}', '[]', %(at)s, 0, %(at)s, false)",
+        {"at": datetime.fromtimestamp(hour + 1000, UTC)},
+    )
+    assert kept() is None
+    swept.connection.close()
+
+
+def test_what_was_learned_is_believed_for_a_week() -> None:
+    def learned(until_us: int, quality: float) -> Mounting:
+        return Mounting(np.eye(3), quality, until_us - S, until_us)
+
+    assert worth_keeping(None, learned(10 * S, 0.9))
+    assert not worth_keeping(None, learned(10 * S, KNOWN_QUALITY - 0.01)) and not worth_keeping(None, None)
+    assert not worth_keeping(learned(10 * S, 0.6), learned(20 * S, 0.9))
+    assert worth_keeping(learned(10 * S, 0.9), learned(10 * S + FRESH_US + 1, 0.6))
 
 
 def test_nobody_is_a_candidate_in_an_empty_fleet(url: str) -> None:
