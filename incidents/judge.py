@@ -179,7 +179,7 @@ class Judge:
         """How far what detectors look at reaches from an instant; `of_events`: detectors that look at events."""
         return max(
             (
-                round((max(detector.before_s, detector.after_s) + detector.episode_gap_s) * S)
+                round(max(detector.before_s, detector.after_s) * S) + _near_us(detector)
                 for detector in self._stream
                 if detector.streams or not of_events
             ),
@@ -249,7 +249,7 @@ class Judge:
             detector = self._detectors[watch.detector]
             if not (detector.columns if stream is None else stream in detector.streams):
                 continue
-            gap_us = round(detector.episode_gap_s * S)
+            gap_us = _near_us(detector)
             ahead_us = round(detector.after_s * S) + gap_us
             back_us = round(detector.before_s * S) + gap_us
             if from_us <= watch.until_us + ahead_us and until_us >= watch.from_us - back_us:
@@ -270,6 +270,14 @@ class Judge:
                 ]
             else:
                 self._watch(change.detection)
+
+
+def _near_us(detector: Detector) -> int:
+    """How near an episode a reading must be to bear on it.
+
+    What is found further away, but within the gap, joins it when it is found; no judgement of it depends on that.
+    """
+    return min(round(detector.episode_gap_s * S), _LONGEST_REVIEW_US)
 
 
 def _rows(source: Source, readings: Readings) -> Rows:

@@ -15,6 +15,7 @@ from incidents.detector import Candidates, Finding, Lane, Reason
 from incidents.detectors._hourly import DAY_S, DAY_US, hours_in, instants
 from incidents.detectors._supply import batteries
 from incidents.detectors._trend import theil_sen
+from incidents.detectors.supply import NOT_CHARGING_V
 from incidents.hours import HOUR_US
 from incidents.rows import Rows
 from incidents.window import Bools, Event, Floats, Hours, Ints, S, Window
@@ -51,6 +52,7 @@ _LOW_BELOW_MIDDLE_V: Final = 1.2
 _LONG_CRANK_S: Final = 2.0
 
 # A generator holds 13.4 to 14.2 V (section B9). Three hours below all of the ten before and below what charges.
+# One that does not charge at all is found in the stream while it drives (supply.py).
 _CHARGE_LOW_V: Final = 13.0
 _CHARGE_LOST_V: Final = 0.5
 _CHARGE_HOURS: Final = 3
@@ -63,7 +65,7 @@ class BatteryTrend:
     """See the module."""
 
     name: str = "battery_trend"
-    version: int = 1
+    version: int = 2
     purpose: str = "battery or charging that gets worse over weeks"
     kinds: tuple[str, ...] = ("low_battery", "charging_fault")
     lane: Lane = Lane.SWEEP
@@ -252,6 +254,8 @@ def _of_charging(drives: _Series, day: int) -> list[Finding]:
     usual, newest = drives.volts[:-_CHARGE_HOURS], drives.volts[-_CHARGE_HOURS:]
     middle = float(np.median(usual))
     if newest.max() >= min(_CHARGE_LOW_V, middle - _CHARGE_LOST_V):
+        return []
+    if float(np.median(newest)) < NOT_CHARGING_V:
         return []
     at_us = int(drives.at_us[-1])
     values = {"min_charge_v": round(float(newest.min()), 2)}

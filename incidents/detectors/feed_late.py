@@ -18,6 +18,9 @@ _LATE_US: Final = 300 * S
 # A reading or two may have been sent again. Judgement.
 _LASTS_US: Final = 30 * S
 _LEAST_READINGS: Final = 3
+# A network or a clock that is out of order stays so over a stop at a customer's or for lunch: late again after it is
+# the same trouble. Judgement.
+_SAME_TROUBLE_S: Final = 7_200.0
 # Late readings no further apart belong together, if they are not few among prompt ones. Judgement.
 _APART_US: Final = 120 * S
 _LATE_SHARE: Final = 0.5
@@ -28,13 +31,13 @@ class FeedLate:
     """See the module."""
 
     name: str = "feed_late"
-    version: int = 2
+    version: int = 3
     purpose: str = "readings of a vehicle in use arrive minutes late"
     kinds: tuple[str, ...] = ("feed_late",)
     lane: Lane = Lane.STREAM
     before_s: float = 150.0
     after_s: float = 150.0
-    episode_gap_s: float = 600.0
+    episode_gap_s: float = _SAME_TROUBLE_S
     stale_after_s: float = 24 * 3_600.0
     columns: frozenset[str] = frozenset({"ignition", "buffered"})
     streams: frozenset[str] = frozenset()

@@ -18,7 +18,7 @@ from incidents.window import Bools, Event, Flags, Floats, S, Window
 # A running generator holds 13.4 to 14.7 V (docs/detection-science.md, B9: running 13.4 to 14.2 measured). Clever
 # ones let the battery drift down to its resting voltage, never below: less than a full battery's 12.6 V for minutes is
 # the battery driving the vehicle. Judgement.
-_NOT_CHARGING_V: Final = 12.6
+NOT_CHARGING_V: Final = 12.6
 _SOON_DARK_V: Final = 11.8
 _OVERCHARGING_V: Final = 15.4  # 14.7 V is the most; cold batteries are charged with up to 15.2
 _JUDGED_OVER_S: Final = 600.0
@@ -32,6 +32,9 @@ _DRIVING_KMH: Final = 10.0  # no reading of the engine's speed: it drives, so it
 _STANDING_KMH: Final = 1.0
 
 _BEFORE_S: Final = 900.0
+# A fault of the supply does not heal while the vehicle stands over a night or a long weekend: found again after it, it
+# is the same one. Judgement.
+_SAME_FAULT_S: Final = 4 * 86_400.0
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,13 @@ class Supply:
     """See the module."""
 
     name: str = "supply"
-    version: int = 1
+    version: int = 2
     purpose: str = "not charging while driving, or flat while resting"
     kinds: tuple[str, ...] = ("charging_fault", "low_battery")
     lane: Lane = Lane.STREAM
     before_s: float = _BEFORE_S
     after_s: float = 0.0
-    episode_gap_s: float = 1_800.0
+    episode_gap_s: float = _SAME_FAULT_S
     stale_after_s: float = 6 * 3_600.0
     columns: frozenset[str] = frozenset({"external_v", "ignition", "rpm", "speed_kmh", "obd_speed_kmh"})
     streams: frozenset[str] = frozenset()
@@ -58,8 +61,8 @@ class Supply:
             return rows.none
         volts = rows.number("external_v")
         # Most rows end here: charged as it should be, in a system of 12 or of 24 V.
-        sound = (volts >= _NOT_CHARGING_V) & (volts <= _OVERCHARGING_V)
-        sound |= (volts >= 2 * _NOT_CHARGING_V) & (volts <= 2 * _OVERCHARGING_V)
+        sound = (volts >= NOT_CHARGING_V) & (volts <= _OVERCHARGING_V)
+        sound |= (volts >= 2 * NOT_CHARGING_V) & (volts <= 2 * _OVERCHARGING_V)
         odd = np.flatnonzero(~sound & (volts > 0.0))
         mask = rows.none
         if len(odd):
@@ -111,7 +114,7 @@ def _rests(ignition: Flags, rpm: Floats, speed_kmh: Floats) -> Bools:
 
 
 def _odd_for_running(volts: Floats) -> Bools:
-    mask: Bools = (volts < _NOT_CHARGING_V) | (volts > _OVERCHARGING_V)
+    mask: Bools = (volts < NOT_CHARGING_V) | (volts > _OVERCHARGING_V)
     return mask
 
 
@@ -126,7 +129,7 @@ def _while_running(time_s: Floats, volts: Floats, runs: Bools) -> _Judged | None
         return None
     middle, high, low = (round(float(value), 2) for value in np.percentile(volts[ran], [50, 80, 20]))
     told = {"supply_v": middle, "minutes": round(-float(time_s[ran][0]) / 60.0)}
-    if middle < _NOT_CHARGING_V and high < _NOT_CHARGING_V + 0.2:
+    if middle < NOT_CHARGING_V and high < NOT_CHARGING_V + 0.2:
         return "charging_fault", 2 if middle < _SOON_DARK_V else 1, 0.9, middle, Reason("not_charging", told)
     if middle > _OVERCHARGING_V and low > _OVERCHARGING_V - 0.2:
         return "charging_fault", 1, 0.9, middle, Reason("overcharging", told)
