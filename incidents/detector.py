@@ -119,6 +119,22 @@ class Detector(Protocol):
         ...
 
 
+class ReadsNoEvents:
+    """Base of detectors that look at readings alone."""
+
+    def wants_event(self, event: Event) -> bool:
+        """None."""
+        return False
+
+
+class Sweeps(ReadsNoEvents):
+    """Base of detectors that look by the clock alone: nothing that arrives opens a gate of theirs."""
+
+    def wants(self, rows: Rows) -> Bools:
+        """None."""
+        return rows.none
+
+
 def of(modules: list[ModuleType]) -> dict[str, Detector]:
     """Detectors of modules by name. Raises TypeError for a module without a DETECTOR or for a name used twice."""
     found: dict[str, Detector] = {}

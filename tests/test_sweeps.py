@@ -10,17 +10,16 @@ import psycopg
 import pytest
 
 from fleet_core.db import Connection
-from incidents.detector import Candidates, Finding, Lane
+from incidents.detector import Candidates, Finding, Lane, Sweeps
 from incidents.detectors._mounting import KNOWN_QUALITY
 from incidents.hours import HOUR_US
 from incidents.mountings import FRESH_US, worth_keeping
-from incidents.rows import Rows
 from incidents.source import Span
 from incidents.stages import Detect, TakeIn
 from incidents.stored import Stored
 from incidents.surroundings import Surroundings
 from incidents.sweeps import Sweeper
-from incidents.window import Bools, Event, Mounting, S, Window
+from incidents.window import Mounting, S, Window
 from ingest.pipeline import Pipeline
 from ingest.store import Store
 from tests.test_detection_store import SETTINGS, Chain, Heard, now_s, telemetry
@@ -28,7 +27,7 @@ from tests.toy_detectors import Knock
 
 
 @dataclass(frozen=True)
-class Silent:
+class Silent(Sweeps):
     """A vehicle that fell silent while it moved; the episode ends when it speaks again."""
 
     name: str = "silent"
@@ -44,12 +43,6 @@ class Silent:
     streams: frozenset[str] = frozenset()
     every_s: float = 30.0
     candidates: Candidates | None = Candidates.SILENT
-
-    def wants(self, rows: Rows) -> Bools:
-        return rows.none
-
-    def wants_event(self, event: Event) -> bool:
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         if not len(window):

@@ -7,13 +7,13 @@ import numpy as np
 
 from fleet_core import topics
 from fleet_core.readings import Readings
-from incidents.detector import Candidates, Finding, Lane, Reason, rising
+from incidents.detector import Candidates, Finding, Lane, ReadsNoEvents, Reason, rising
 from incidents.rows import Rows
 from incidents.window import Bools, Event, S, Window
 
 
 @dataclass(frozen=True)
-class TooFast:
+class TooFast(ReadsNoEvents):
     """An episode for every run of readings above 100 km/h: a condition that goes on."""
 
     name: str = "too_fast"
@@ -34,9 +34,6 @@ class TooFast:
         if not rows.has("speed_kmh"):
             return rows.none
         return rising(rows.number("speed_kmh") > 100.0, rows)
-
-    def wants_event(self, event: Event) -> bool:
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         speed = window.number("speed_kmh")

@@ -11,14 +11,13 @@ from typing import Final
 
 import numpy as np
 
-from incidents.detector import Candidates, Finding, Lane, Reason
+from incidents.detector import Candidates, Finding, Lane, Reason, Sweeps
 from incidents.detectors._hourly import DAY_S, DAY_US, hours_in, instants
 from incidents.detectors._supply import batteries
 from incidents.detectors._trend import theil_sen
 from incidents.detectors.supply import NOT_CHARGING_V
 from incidents.hours import HOUR_US
-from incidents.rows import Rows
-from incidents.window import Bools, Event, Floats, Hours, Ints, S, Window
+from incidents.window import Bools, Floats, Hours, Ints, S, Window
 
 _LOOK_BACK_DAYS: Final = 35
 _FEWEST_DAYS: Final = 7
@@ -61,7 +60,7 @@ _SHORTEST_DRIVE_S: Final = 300.0
 
 
 @dataclass(frozen=True)
-class BatteryTrend:
+class BatteryTrend(Sweeps):
     """See the module."""
 
     name: str = "battery_trend"
@@ -77,14 +76,6 @@ class BatteryTrend:
     streams: frozenset[str] = frozenset()
     every_s: float = 6 * 3_600.0
     candidates: Candidates | None = Candidates.HOURLY
-
-    def wants(self, rows: Rows) -> Bools:
-        """Nothing: it sweeps."""
-        return rows.none
-
-    def wants_event(self, event: Event) -> bool:
-        """None."""
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         """Findings for every day whose whole past of 35 days the window shows."""

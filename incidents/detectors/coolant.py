@@ -9,11 +9,11 @@ from typing import Final
 
 import numpy as np
 
-from incidents.detector import Candidates, Finding, Lane, Reason
+from incidents.detector import Candidates, Finding, Lane, ReadsNoEvents, Reason
 from incidents.detectors._surely import shown_whole
 from incidents.hours import COOLANT_C, MOVING_KMH, RUNNING_RPM, within
 from incidents.rows import Rows
-from incidents.window import Bools, Event, Floats, Ints, S, Window
+from incidents.window import Bools, Floats, Ints, S, Window
 
 # docs/detection-science.md, B9: normal 80 to 105 C, warn at 110, stop at 115 to 118, or more than 5 C a minute
 # above 100. Recorded healthy cars peak at 96.
@@ -47,7 +47,7 @@ _AFTER_S: Final = 300.0
 
 
 @dataclass(frozen=True)
-class Coolant:
+class Coolant(ReadsNoEvents):
     """See the module."""
 
     name: str = "coolant"
@@ -75,10 +75,6 @@ class Coolant:
         # Unknown before: it may have been less.
         mask: Bools = warm & ((coolant >= _WARN_C) | ~(np.floor(coolant) <= np.floor(rows.carried("coolant_c"))))
         return mask
-
-    def wants_event(self, event: Event) -> bool:
-        """None."""
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         """A finding for every reading at which the coolant was too hot, or rose too fast by a further degree."""

@@ -8,10 +8,10 @@ that is what it is for.
 from dataclasses import dataclass
 from typing import Final
 
-from incidents.detector import Candidates, Finding, Lane, Reason
+from incidents.detector import Candidates, Finding, Lane, ReadsNoEvents, Reason
 from incidents.detectors import _track
 from incidents.rows import Rows
-from incidents.window import Bools, Event, S, Window
+from incidents.window import Bools, S, Window
 
 # Later than any ordinary gap of coverage (15 to 120 s about every 90 minutes: docs/guide/simulation.md). Judgement.
 _LATE_US: Final = 300 * S
@@ -27,7 +27,7 @@ _LATE_SHARE: Final = 0.5
 
 
 @dataclass(frozen=True)
-class FeedLate:
+class FeedLate(ReadsNoEvents):
     """See the module."""
 
     name: str = "feed_late"
@@ -51,10 +51,6 @@ class FeedLate:
             return rows.none
         mask: Bools = late & (rows.flag("ignition") != 0) & (rows.flag("buffered") != 1)
         return mask
-
-    def wants_event(self, event: Event) -> bool:
-        """None."""
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         """One finding for each run of late readings."""

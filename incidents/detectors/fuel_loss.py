@@ -10,12 +10,11 @@ from typing import Final
 
 import numpy as np
 
-from incidents.detector import Candidates, Finding, Lane, Reason
+from incidents.detector import Candidates, Finding, Lane, Reason, Sweeps
 from incidents.detectors._hourly import DAY_S, hours_in, instants
 from incidents.detectors._surely import shown_whole
 from incidents.hours import HOUR_US
-from incidents.rows import Rows
-from incidents.window import Bools, Event, Floats, Hours, Ints, S, Window
+from incidents.window import Bools, Floats, Hours, Ints, S, Window
 
 # As in fuel_theft.py while it is seen to stand.
 _FALL_PCT: Final = 8.0
@@ -30,7 +29,7 @@ _LONGEST_UNSEEN_S: Final = 14 * DAY_S
 
 
 @dataclass(frozen=True)
-class FuelLoss:
+class FuelLoss(Sweeps):
     """See the module."""
 
     name: str = "fuel_loss"
@@ -46,14 +45,6 @@ class FuelLoss:
     streams: frozenset[str] = frozenset()
     every_s: float = 1_800.0
     candidates: Candidates | None = Candidates.HOURLY
-
-    def wants(self, rows: Rows) -> Bools:
-        """Nothing: it sweeps."""
-        return rows.none
-
-    def wants_event(self, event: Event) -> bool:
-        """None."""
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         """A finding for every hour in which fuel went."""

@@ -10,11 +10,11 @@ from typing import Final
 import numpy as np
 
 from incidents import fuel_levels
-from incidents.detector import Candidates, Finding, Lane, Reason
+from incidents.detector import Candidates, Finding, Lane, ReadsNoEvents, Reason
 from incidents.detectors._surely import shown_whole
 from incidents.hours import STANDING_KMH, running, standing
 from incidents.rows import Rows
-from incidents.window import Bools, Event, Flags, Floats, Ints, S, Window
+from incidents.window import Bools, Flags, Floats, Ints, S, Window
 
 # 4 l of a 50 l tank: less is not worth stealing, and a vehicle that stands askew shows up to 5 % less. Judgement.
 _FALL_PCT: Final = 8.0
@@ -34,7 +34,7 @@ _BEFORE_S: Final = 3_600.0
 
 
 @dataclass(frozen=True)
-class FuelTheft:
+class FuelTheft(ReadsNoEvents):
     """See the module."""
 
     name: str = "fuel_theft"
@@ -78,10 +78,6 @@ class FuelTheft:
         wanted = (fallen & _stands(speed_kmh, ignition, before - level)) | (ticks & _idles(speed_kmh, ignition))
         mask[at] = wanted & ~rows.first[at]
         return mask
-
-    def wants_event(self, event: Event) -> bool:
-        """None."""
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         """A finding for every such reading up to which enough fuel has gone."""

@@ -9,13 +9,13 @@ from typing import Final
 import numpy as np
 import shapely
 
-from incidents.detector import Candidates, Finding, Lane, Reason
+from incidents.detector import Candidates, Finding, Lane, ReadsNoEvents, Reason
 from incidents.detectors import _fence_sides, _track
 from incidents.detectors._fence_sides import INSIDE, Stay
 from incidents.detectors._track import Fixes
 from incidents.fences import Fence, FenceSet
 from incidents.rows import Rows
-from incidents.window import Bools, Event, Floats, S, Window
+from incidents.window import Bools, Floats, S, Window
 
 # A gate opens for fixes this close to a border: no fix that is used can leave the side open from further away.
 _BORDER_M: Final = _fence_sides.WORST_ACCURACY_M + 10.0
@@ -39,7 +39,7 @@ _LINE_POINTS: Final = 64
 
 
 @dataclass(frozen=True)
-class Geofence:
+class Geofence(ReadsNoEvents):
     """See the module."""
 
     name: str = "geofence"
@@ -86,10 +86,6 @@ class Geofence:
             )
         mask[fix[next_one]] = True
         return mask
-
-    def wants_event(self, event: Event) -> bool:
-        """None."""
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         """Crossings of each fence near the vehicle."""

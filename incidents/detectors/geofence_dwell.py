@@ -8,11 +8,11 @@ from typing import Final
 
 import numpy as np
 
-from incidents.detector import Candidates, Finding, Lane, Reason
+from incidents.detector import Candidates, Finding, Lane, ReadsNoEvents, Reason
 from incidents.detectors import _fence_sides
 from incidents.detectors._fence_sides import INSIDE
 from incidents.rows import Rows
-from incidents.window import Bools, Event, S, Window
+from incidents.window import Bools, S, Window
 
 # Longest stay that can be told: a longer one would need more than a window. Judgement.
 _LONGEST_S: Final = 6 * 3_600.0
@@ -25,7 +25,7 @@ _BEGUN_UNSEEN_S: Final = 120.0
 
 
 @dataclass(frozen=True)
-class GeofenceDwell:
+class GeofenceDwell(ReadsNoEvents):
     """See the module."""
 
     name: str = "geofence_dwell"
@@ -57,10 +57,6 @@ class GeofenceDwell:
         mask = rows.none
         mask[fixes[point[timed[fence]]]] = True
         return mask
-
-    def wants_event(self, event: Event) -> bool:
-        """None."""
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         """One finding for each stay that became too long."""

@@ -10,11 +10,10 @@ from typing import Final
 
 import numpy as np
 
-from incidents.detector import Candidates, Finding, Lane, Reason
+from incidents.detector import Candidates, Finding, Lane, Reason, Sweeps
 from incidents.detectors import _spells
 from incidents.detectors._spells import Spell
-from incidents.rows import Rows
-from incidents.window import Bools, Event, Floats, S, Window
+from incidents.window import Bools, Floats, S, Window
 
 _HOUR_S: Final = 3_600.0
 # docs/detection-science.md, B6: over 4 h without a rest of 20 min is forbidden to everyone (Implementing
@@ -31,7 +30,7 @@ _NIGHT_CLASS: Final = "heavy"
 
 
 @dataclass(frozen=True)
-class LongDriving:
+class LongDriving(Sweeps):
     """See the module."""
 
     name: str = "long_driving"
@@ -48,14 +47,6 @@ class LongDriving:
     streams: frozenset[str] = frozenset()
     every_s: float = 300.0
     candidates: Candidates | None = Candidates.LONG_MOVING
-
-    def wants(self, rows: Rows) -> Bools:
-        """Hours open no gate."""
-        return rows.none
-
-    def wants_event(self, event: Event) -> bool:
-        """None."""
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         """A finding for each spell that is too long, or about to be."""

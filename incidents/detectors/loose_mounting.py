@@ -10,15 +10,14 @@ from typing import Any, Final
 import numpy as np
 
 from fleet_core import topics
-from incidents.detector import Candidates, Finding, Lane, Reason
+from incidents.detector import Candidates, Finding, Lane, Reason, Sweeps
 from incidents.detectors._around import COLUMNS as _SPEED_COLUMNS
 from incidents.detectors._around import believed_speed_kmh
 from incidents.detectors._burst import G_MPS2, bursts_of
 from incidents.detectors._overturn import COLUMNS as _OVERTURN_COLUMNS
 from incidents.detectors._overturn import frame_for, is_drop, overturns
 from incidents.detectors._pulse import strongest
-from incidents.rows import Rows
-from incidents.window import Bools, Event, Floats, S, Window
+from incidents.window import Floats, S, Window
 
 # Between two standstills: public roads slope by 10 % at most nearly everywhere, 6 degrees either way. Judgement.
 _TURNED_DEG: Final = 15.0
@@ -44,7 +43,7 @@ class _Standstill:
 
 
 @dataclass(frozen=True)
-class LooseMounting:
+class LooseMounting(Sweeps):
     """See the module. It looks every half hour: nothing is lost meanwhile."""
 
     name: str = "loose_mounting"
@@ -60,14 +59,6 @@ class LooseMounting:
     streams: frozenset[str] = frozenset({topics.BURST, topics.ALARM})
     every_s: float = 1_800.0
     candidates: Candidates | None = Candidates.ACTIVE
-
-    def wants(self, rows: Rows) -> Bools:
-        """None: it is swept."""
-        return rows.none
-
-    def wants_event(self, event: Event) -> bool:
-        """None: it is swept."""
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         """A finding for every fall, and for every standstill at which the device lies otherwise than before."""

@@ -9,10 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from incidents.detector import Candidates, Finding, Lane, Reason
+from incidents.detector import Candidates, Finding, Lane, Reason, Sweeps
 from incidents.detectors import _spells
-from incidents.rows import Rows
-from incidents.window import Bools, Event, S, Window
+from incidents.window import S, Window
 
 # docs/detection-science.md, B6: coaches do not run from 02:00 to 05:00 but for relays and short shuttles.
 _SMALL_HOURS_H: Final = (2.0, 5.0)
@@ -24,7 +23,7 @@ _HOUR_S: Final = 3_600.0
 
 
 @dataclass(frozen=True)
-class NightDriving:
+class NightDriving(Sweeps):
     """See the module."""
 
     name: str = "night_driving"
@@ -40,14 +39,6 @@ class NightDriving:
     streams: frozenset[str] = frozenset()
     every_s: float = 300.0
     candidates: Candidates | None = Candidates.MOVING
-
-    def wants(self, rows: Rows) -> Bools:
-        """Hours open no gate."""
-        return rows.none
-
-    def wants_event(self, event: Event) -> bool:
-        """None."""
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         """A finding for each spell of driving that reaches far enough into the small hours."""

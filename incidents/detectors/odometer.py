@@ -9,12 +9,11 @@ from typing import Final
 
 import numpy as np
 
-from incidents.detector import Candidates, Finding, Lane, Reason
+from incidents.detector import Candidates, Finding, Lane, Reason, Sweeps
 from incidents.detectors._hourly import DAY_S, hours_in
 from incidents.detectors._surely import shown_whole
 from incidents.hours import HOUR_US
-from incidents.rows import Rows
-from incidents.window import Bools, Event, Floats, Hours, S, Window
+from incidents.window import Floats, Hours, S, Window
 
 # Rounding (0.1 to 1 km), two counters that take turns (CAN and GNSS) and their drift stay below this. Judgement.
 _NOISE_KM: Final = 5.0
@@ -30,7 +29,7 @@ _LONGEST_UNSEEN_S: Final = 30 * DAY_S
 
 
 @dataclass(frozen=True)
-class Odometer:
+class Odometer(Sweeps):
     """See the module."""
 
     name: str = "odometer"
@@ -46,14 +45,6 @@ class Odometer:
     streams: frozenset[str] = frozenset()
     every_s: float = 3_600.0
     candidates: Candidates | None = Candidates.HOURLY
-
-    def wants(self, rows: Rows) -> Bools:
-        """Nothing: it sweeps."""
-        return rows.none
-
-    def wants_event(self, event: Event) -> bool:
-        """None."""
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         """A finding for every hour in which the counter was set back."""

@@ -11,9 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 from fleet_core import topics
-from incidents.detector import Candidates, Finding, Lane, Reason
-from incidents.rows import Rows
-from incidents.window import Bools, Event, Ints, S, Window
+from incidents.detector import Candidates, Finding, Lane, Reason, Sweeps
+from incidents.window import Ints, S, Window
 
 # Three times the expected heartbeat (docs/detection-science.md, B8), but no ordinary gap of coverage (up to 120 s:
 # docs/guide/simulation.md) nor most tunnels. Judgement.
@@ -41,7 +40,7 @@ _CLOCK_SHARE: Final = 0.5
 
 
 @dataclass(frozen=True)
-class OfflineWhileMoving:
+class OfflineWhileMoving(Sweeps):
     """See the module."""
 
     name: str = "offline_while_moving"
@@ -59,14 +58,6 @@ class OfflineWhileMoving:
     streams: frozenset[str] = frozenset({topics.ALARM, topics.BURST})
     every_s: float = 30.0
     candidates: Candidates | None = Candidates.SILENT
-
-    def wants(self, rows: Rows) -> Bools:
-        """Silence opens no gate."""
-        return rows.none
-
-    def wants_event(self, event: Event) -> bool:
-        """None."""
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         """A finding for each silence of a vehicle that was moving."""

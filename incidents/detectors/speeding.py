@@ -10,11 +10,11 @@ from typing import Final
 
 import numpy as np
 
-from incidents.detector import Candidates, Finding, Lane, Reason
+from incidents.detector import Candidates, Finding, Lane, ReadsNoEvents, Reason
 from incidents.detectors import _track
 from incidents.fences import FenceSet
 from incidents.rows import Rows
-from incidents.window import Bools, Event, Floats, Ints, S, Window
+from incidents.window import Bools, Floats, Ints, S, Window
 
 # docs/detection-science.md, B7: tolerance for GNSS speed, at least 3 s above, gaps to 5 s merged (Damoov), two
 # fixes with good accuracy, first seconds after a change of limit dropped.
@@ -75,7 +75,7 @@ _LIMITS: Final[dict[str, Callable[[Window], Floats]]] = {"message": _limit_of_me
 
 
 @dataclass(frozen=True)
-class Speeding:
+class Speeding(ReadsNoEvents):
     """See the module."""
 
     name: str = "speeding"
@@ -113,10 +113,6 @@ class Speeding:
                 limit = _lowest_kmh(rows.fences, np.ones(len(rows.fences), dtype=np.bool_), lat, lon)
                 mask[fast] |= speed[fast] > limit + _tolerance_kmh(limit)
         return mask
-
-    def wants_event(self, event: Event) -> bool:
-        """None."""
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         """One finding for each stretch above the limit."""

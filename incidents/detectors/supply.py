@@ -8,12 +8,12 @@ from typing import Final
 
 import numpy as np
 
-from incidents.detector import Candidates, Finding, Lane, Reason
+from incidents.detector import Candidates, Finding, Lane, ReadsNoEvents, Reason
 from incidents.detectors._supply import each_as_12_v
 from incidents.detectors._surely import shown_whole
 from incidents.hours import RUNNING_RPM
 from incidents.rows import Rows
-from incidents.window import Bools, Event, Flags, Floats, S, Window
+from incidents.window import Bools, Flags, Floats, S, Window
 
 # A running generator holds 13.4 to 14.7 V (docs/detection-science.md, B9: running 13.4 to 14.2 measured). Clever
 # ones let the battery drift down to its resting voltage, never below: less than a full battery's 12.6 V for minutes is
@@ -38,7 +38,7 @@ _SAME_FAULT_S: Final = 4 * 86_400.0
 
 
 @dataclass(frozen=True)
-class Supply:
+class Supply(ReadsNoEvents):
     """See the module."""
 
     name: str = "supply"
@@ -71,10 +71,6 @@ class Supply:
             runs, rests = _runs(ignition, rpm, speed_kmh), _rests(ignition, rpm, speed_kmh)
             mask[odd] = (runs & _odd_for_running(volts)) | (rests & (volts < _FLAT_V))
         return mask
-
-    def wants_event(self, event: Event) -> bool:
-        """None."""
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         """A finding for every such reading that ends a while of them."""

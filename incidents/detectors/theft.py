@@ -10,12 +10,12 @@ from typing import Final
 
 import numpy as np
 
-from incidents.detector import Candidates, Finding, Lane, Reason
+from incidents.detector import Candidates, Finding, Lane, ReadsNoEvents, Reason
 from incidents.detectors import _excursions, _powered, _track
 from incidents.detectors._track import Fixes
 from incidents.fences import FenceSet
 from incidents.rows import Rows
-from incidents.window import Bools, Event, Floats, Ints, S, Tenure, Window
+from incidents.window import Bools, Floats, Ints, S, Tenure, Window
 
 # Slower is a vehicle being shunted in the yard, or noise of a standing receiver. Judgement.
 _DRIVES_KMH: Final = 10.0
@@ -34,7 +34,7 @@ _STOP_US: Final = 300 * S
 
 
 @dataclass(frozen=True)
-class Theft:
+class Theft(ReadsNoEvents):
     """See the module."""
 
     name: str = "theft"
@@ -71,10 +71,6 @@ class Theft:
                 free |= _covered(fenced, times[part]) & ~inside
             mask[drives[part[free]]] = True
         return mask
-
-    def wants_event(self, event: Event) -> bool:
-        """None."""
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         """One finding for each drive without a contract, and for each outside of its fences."""

@@ -8,11 +8,11 @@ from typing import Final
 
 import numpy as np
 
-from incidents.detector import Candidates, Finding, Lane, Reason
+from incidents.detector import Candidates, Finding, Lane, ReadsNoEvents, Reason
 from incidents.detectors._surely import shown_whole
 from incidents.hours import TYRE_KPA, WHEELS
 from incidents.rows import Rows
-from incidents.window import Bools, Event, Floats, Ints, S, Window
+from incidents.window import Bools, Floats, Ints, S, Window
 
 # Each wheel and the other one of its axle: they carry the same pressure, front and rear need not.
 _MATES: Final = {"fl": "fr", "fr": "fl", "rl": "rr", "rr": "rl"}
@@ -38,7 +38,7 @@ _BEFORE_S: Final = 600.0
 
 
 @dataclass(frozen=True)
-class TyreBlowout:
+class TyreBlowout(ReadsNoEvents):
     """See the module."""
 
     name: str = "tyre_blowout"
@@ -69,10 +69,6 @@ class TyreBlowout:
                 newest = np.where(mate > _NO_SIGNAL_KPA, mate, rows.carried(f"tyre_{_MATES[wheel]}_kpa"))
                 mask |= unsure & (kpa < _LOW_SHARE * newest)
         return mask
-
-    def wants_event(self, event: Event) -> bool:
-        """None."""
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         """A finding for every reading at which a tyre is low and has just lost its pressure."""

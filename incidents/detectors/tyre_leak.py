@@ -9,12 +9,11 @@ from typing import Final
 
 import numpy as np
 
-from incidents.detector import Candidates, Finding, Lane, Reason
+from incidents.detector import Candidates, Finding, Lane, Reason, Sweeps
 from incidents.detectors._hourly import DAY_S, hours_in, instants
 from incidents.detectors._surely import shown_whole
 from incidents.hours import WHEELS
-from incidents.rows import Rows
-from incidents.window import Bools, Event, Floats, Ints, S, Window
+from incidents.window import Bools, Floats, Ints, S, Window
 
 # A tyre this far below the others has lost air: FMVSS 138 warns at 25 % below placard, R141 at 20 %; one that is told
 # twice to be half way there will get there. The sun, the driven axle and uneven filling make up to 10 % between wheels.
@@ -35,7 +34,7 @@ _FIRST: Final = 2
 
 
 @dataclass(frozen=True)
-class TyreLeak:
+class TyreLeak(Sweeps):
     """See the module."""
 
     name: str = "tyre_leak"
@@ -51,14 +50,6 @@ class TyreLeak:
     streams: frozenset[str] = frozenset()
     every_s: float = 1_800.0
     candidates: Candidates | None = Candidates.HOURLY
-
-    def wants(self, rows: Rows) -> Bools:
-        """Nothing: it sweeps."""
-        return rows.none
-
-    def wants_event(self, event: Event) -> bool:
-        """None."""
-        return False
 
     def examine(self, window: Window) -> list[Finding]:
         """A finding for every time at which a tyre was told to be low: begin and end of each hour."""
