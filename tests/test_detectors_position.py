@@ -439,8 +439,9 @@ def test_places_of_fixes_told_seldom_are_those_of_the_instant_whenever_they_fall
     t_s = np.arange(phase_s, 300.0, 5.0)
     fixes = np.round(t_s * S).astype(np.int64)
     grid = np.arange(10, 290, 10) * S
-    assert _distances._around(grid, fixes, 14.0 * t_s) == pytest.approx(14.0 * grid / S, abs=0.01)
-    holes = _distances._around(grid, fixes[(t_s < 100.0) | (t_s > 120.0)], 14.0 * t_s[(t_s < 100.0) | (t_s > 120.0)])
+    assert _distances._around(grid, fixes, 14.0 * t_s, 10 * S) == pytest.approx(14.0 * grid / S, abs=0.01)
+    seen = (t_s < 100.0) | (t_s > 120.0)
+    holes = _distances._around(grid, fixes[seen], 14.0 * t_s[seen], 10 * S)
     assert np.isnan(holes[(grid > 100 * S) & (grid < 120 * S)]).all()
     assert np.isfinite(holes[(grid < 90 * S) | (grid > 130 * S)]).all()
 

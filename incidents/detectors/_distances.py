@@ -29,6 +29,9 @@ _WHEELS_SHARE: Final = 0.08
 # (The mean of the fixes that happen to be near it is as much as half their distance in time late or early: with one fix
 # in five seconds that made steps of 85 m out of 66, and drifts out of honest drives.)
 _AROUND_US: Final = np.arange(-2, 3) * S
+# Between fixes further apart than this a vehicle that speeds up or brakes is a dozen metres (2 to 3 m/s2, half-way) off
+# the straight line in time: good enough for ways of minutes, and too coarse to see a drift in steps of ten seconds.
+_FINE_GAP_US: Final = 6 * S
 # How many stated accuracies two places may be wrong together.
 _ACCURACIES: Final = 3.0
 # Longer gaps between speeds, and between fixes, leave a way that nobody measured.
@@ -136,11 +139,16 @@ def contradictions(window: Window, fixes: Fixes) -> list[Contradiction]:
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Places at points of the grid, the way through all fixes, and the way by the receiver's speed and heading."""
+    """Places at points of the grid, the way through all fixes, and the way by the receiver's speed and heading.
+
+    fine_east_m, fine_north_m  places where fixes are close enough in time to tell them exactly, else NaN
+    """
 
     east_m: Floats
     north_m: Floats
     accuracy_m: Floats
+    fine_east_m: Floats
+    fine_north_m: Floats
     path_m: _Summed
     speed_m: _Summed
     course_east_m: _Summed
@@ -151,7 +159,8 @@ class _Places:
         origin_lat, origin_lon = float(fixes.lat_deg[0]), float(fixes.lon_deg[0])
         east = (fixes.lon_deg - origin_lon) * METRES_A_DEGREE * np.cos(np.radians(fixes.lat_deg))
         north = (fixes.lat_deg - origin_lat) * METRES_A_DEGREE
-        means = [_around(grid, fixes.time_us, values) for values in (east, north, fixes.accuracy_m)]
+        means = [_around(grid, fixes.time_us, values, _FIX_GAP_US) for values in (east, north, fixes.accuracy_m)]
+        fine_m = [_around(grid, fixes.time_us, values, _FINE_GAP_US) for values in (east, north)]
         # What a standing receiver wanders is no way.
         steps = np.hypot(np.diff(east), np.diff(north)) * ~(fixes.stands[1:] & fixes.stands[:-1])
         path = _summed(grid, fixes.time_us, steps, _FIX_GAP_US)
@@ -162,15 +171,15 @@ class _Places:
         for part in (speed, speed * np.sin(heading), speed * np.cos(heading)):
             way = (part[1:] + part[:-1]) / 2 * np.diff(times) / S
             courses.append(_summed(grid, times, way, _SPEED_GAP_US))
-        return cls(means[0], means[1], means[2], path, *courses)
+        return cls(means[0], means[1], means[2], fine_m[0], fine_m[1], path, *courses)
 
 
-def _around(grid: Ints, time_us: Ints, values: Floats) -> Floats:
-    """Means of values around points of the grid, NaN within gaps and beyond the ends."""
+def _around(grid: Ints, time_us: Ints, values: Floats, gap_us: int) -> Floats:
+    """Means of values around points of the grid, NaN within longer gaps and beyond the ends."""
     at_us = grid[:, None] + _AROUND_US
     after = np.searchsorted(time_us, at_us)
     within = np.clip(after, 1, len(time_us) - 1)
-    seen = (at_us >= time_us[0]) & (at_us <= time_us[-1]) & (time_us[within] - time_us[within - 1] <= _FIX_GAP_US)
+    seen = (at_us >= time_us[0]) & (at_us <= time_us[-1]) & (time_us[within] - time_us[within - 1] <= gap_us)
     between = np.where(seen, np.interp(at_us, time_us, values), np.nan)
     # Beside a gap the middle alone: a mean of one side would be late or early.
     whole = np.isfinite(between).all(axis=1)
@@ -221,7 +230,11 @@ def _against(places: _Places, witness: _Witness) -> _Against:
         places_told[new] = np.where(too_far | np.isnan(path_m), apart_m, path_m)[new]
         wrong |= new
     drifts, drift_mps = _drifts.drifting(
-        places.east_m, places.north_m, places.path_m.over(1), witness.way_m.over(1), _scale(proved, _drifts.SHORTEST)
+        places.fine_east_m,
+        places.fine_north_m,
+        places.path_m.over(1),
+        witness.way_m.over(1),
+        _scale(proved, _drifts.SHORTEST),
     )
     return _Against(heard, wrong | drifts, way_told, places_told, over_told, drift_mps)
 
