@@ -12,6 +12,7 @@ from itertools import chain, repeat
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from msgspec import json
 
 from fleet_core import crs
 from fleet_core.columns import BY_NAME, COLUMNS, CRS_NAMES, DERIVED, ENVELOPE, Column, Kind
@@ -115,6 +116,7 @@ def _assemble(items: Sequence[Item], refused: dict[int, Refusal]) -> Readings:
         columns=values,
         extra=_extras(items, with_unknown, first_row.tolist(), lengths),
     )
+    _set_aside_unmeasurable(readings)
     _convert_to_wgs84(readings)
     return _quarantine(readings, refused)
 
@@ -234,6 +236,22 @@ def _extras(
                 raise _MisfitError
             extra[first_row[position] + sample] = text
     return extra
+
+
+def _set_aside_unmeasurable(readings: Readings) -> None:
+    """Values that no sensor can measure count as absent, and are kept as sent beside the unknown columns."""
+    for column in COLUMNS:
+        if column.measurable is None or column.name not in readings.columns:
+            continue
+        values = readings.number(column.name)
+        low, high = column.measurable
+        # Comparisons with NaN are false, so absent values stay.
+        beyond = np.flatnonzero((values < low) | (values > high))
+        for row in beyond.tolist():
+            kept = json.decode(readings.extra[row]) if row in readings.extra else {}
+            # One number for each column there is: no bound of its own is needed.
+            readings.extra[row] = json.encode(kept | {column.name: float(values[row])})
+        values[beyond] = np.nan
 
 
 def _convert_to_wgs84(readings: Readings) -> None:

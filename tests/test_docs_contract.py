@@ -61,6 +61,14 @@ def test_every_column_is_described_in_order_with_its_unit() -> None:
     assert all(f"`{name}`" in crs for name in CRS_NAMES)
 
 
+def test_every_measurable_span_is_described() -> None:
+    described = {
+        name: tuple(float(text.replace(",", "")) for text in re.findall(r"-?\d[\d,]*", span))
+        for name, span in re.findall(r"^\| `(\w+)` \| (-?[\d,]+ to -?[\d,]+) \|$", PAGE, re.MULTILINE)
+    }
+    assert described == {column.name: column.measurable for column in COLUMNS if column.measurable is not None}
+
+
 def test_every_stream_is_described() -> None:
     described = {re.split("[:/]{", name, maxsplit=1)[0] for name, _ in table("stream")}
     assert described == {*topics.INBOUND_STREAMS, topics.COMMAND, topics.VIA}

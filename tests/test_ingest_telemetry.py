@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fleet_core.columns import BY_NAME, ENVELOPE, Kind
 from fleet_core.readings import FLAG_ABSENT, Readings
 from ingest.codecs import native
-from ingest.form import MAX_SAMPLES, MAX_T_MS, MAX_UNKNOWN_COLUMNS, extra_text, why_refused
+from ingest.form import MAX_SAMPLES, MAX_T_MS, MAX_UNKNOWN_COLUMNS, why_refused
 from ingest.message import Refusal, RefusedError
 from ingest.telemetry import CLOCK_AHEAD_US, CLOCK_BEHIND_US, Item, assemble, payload_hash
 from tests.ingest_bodies import ODD_VALUES, RECEIVED_MS, RECEIVED_US, RULED_KEYS, good_bodies, odd_bodies
@@ -127,9 +127,17 @@ def test_every_sample_of_a_good_body_is_kept_as_sent(body: dict[str, Any]) -> No
                 if sent is not None:
                     unknown[name] = sent
                 continue
+            span = BY_NAME[name].measurable
+            if span is not None and sent is not None and not span[0] <= sent <= span[1]:
+                assert cell(readings, name, row) is None, name
+                unknown[name] = sent
+                continue
             shifted = name in ("lat_deg", "lon_deg") and cell(readings, "crs", row) in ("gcj02", "bd09")
             assert cell(readings, name.replace("_deg", "_sent_deg") if shifted else name, row) == sent, name
-        assert readings.extra.get(row) == (extra_text(unknown) if unknown else None)
+        kept = readings.extra.get(row)
+        assert (None if kept is None else msgspec.json.decode(kept)) == (
+            msgspec.json.decode(msgspec.json.encode(unknown)) if unknown else None
+        )
 
 
 @settings(max_examples=200)
@@ -270,6 +278,18 @@ def test_a_refusal_names_what_is_wrong(column: dict[str, Any], code: str, named:
     assert refused[1].code == code
     assert named in refused[1].sentence
     assert readings.message_index.tolist() == [0, 0, 2, 2]
+
+
+def test_what_no_sensor_measures_is_absent_and_kept_as_sent() -> None:
+    readings, refused = one_row(
+        {"t_ms": RECEIVED_MS, "seq": 1, "speed_kmh": -1, "rpm": 65535, "coolant_c": 90, "own": 7}
+    )
+    assert not refused
+    assert np.isnan(readings.columns["speed_kmh"]).all() and np.isnan(readings.columns["rpm"]).all()
+    assert readings.columns["coolant_c"].tolist() == [90.0]
+    assert msgspec.json.decode(readings.extra[0]) == {"speed_kmh": -1.0, "rpm": 65535.0, "own": 7}
+    many, _ = assemble([item({"t_ms": [RECEIVED_MS, RECEIVED_MS + 1], "seq": 1, "accel_x_mps2": [1e300, 9.0]})])
+    assert many.columns["accel_x_mps2"][1] == 9.0 and msgspec.json.decode(many.extra[0]) == {"accel_x_mps2": 1e300}
 
 
 def test_coordinates_of_china_are_converted_and_kept_as_sent() -> None:

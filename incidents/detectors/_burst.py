@@ -17,6 +17,8 @@ G_MPS2: Final = 9.80665
 
 # A sample this near its sensor's range is saturated: the brief of the message contract (0.98 of `range_mps2`).
 _CLIPPED_SHARE: Final = 0.98
+# Beyond this no part measures, m/s2 or degrees/s (fleet_core/columns.py): the marks of devices that have no value.
+_MEASURABLE: Final = 10_000.0
 # Gravity taken off after saturation moves a plateau by up to 1 g: a run of equal samples there is saturation as well.
 _PLATEAU_SAMPLES: Final = 3
 _PLATEAU_SHARE: Final = 0.002
@@ -183,7 +185,8 @@ def _values(body: Mapping[str, Any], name: str) -> Floats | None:
     values = body.get(name)
     if not isinstance(values, Sequence) or isinstance(values, str) or not len(values):
         return None
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    told = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    return np.where(np.abs(told) <= _MEASURABLE, told, np.nan)
 
 
 def _bridged(values: Floats) -> Floats:
