@@ -432,6 +432,16 @@ def test_a_device_that_fell_is_not_believed_that_it_was_a_crash() -> None:
     assert only(found([alarm("crash")], Drive(0, parked=True).readings(rng, ignition=False))).kind == "parked_impact"
 
 
+def test_a_slow_sensor_sees_bumps_of_parked_cars_and_no_doors() -> None:
+    # Ten samples a second, as such parts filter them: one sample of a bump of 4 km/h, and no more of a door.
+    rng = rng_of(6)
+    slow = Device(rate_hz=10.0, averages=True)
+    bump, door = Pulse(4.0, 0.12, FROM_RIGHT), Pulse(1.6, 0.12, FROM_RIGHT)
+    parked = PARKED.readings(rng, ignition=False)
+    assert only(found([slow.burst(rng, motion(bump))], parked)).kind == "parked_impact"
+    assert found([slow.burst(rng, motion(door))], parked) == []
+
+
 def plateau(t_s: Floats, from_s: float, until_s: float, rise_s: float) -> Floats:
     return np.clip((t_s - from_s) / rise_s, 0, 1) * np.clip((until_s - t_s) / rise_s, 0, 1)
 

@@ -12,7 +12,7 @@ import numpy as np
 from fleet_core import topics
 from incidents.detectors import _around, _jumps
 from incidents.detectors._around import STANDS_KMH, Around
-from incidents.detectors._burst import Burst, bursts_of
+from incidents.detectors._burst import G_MPS2, Burst, bursts_of
 from incidents.detectors._jumps import Jump
 from incidents.detectors._mounting import Frame
 from incidents.detectors._overturn import fell_before, frame_for, is_drop, overturns
@@ -40,6 +40,13 @@ _ROAD_SURE_SHARE: Final = 0.75
 _ROAD_KMH: Final = 5.0
 # One sample of a slow sensor, no stronger than a door.
 _DOOR_G: Final = 1.3
+# What a slow sensor's filter leaves of the hardest door (1 g, 50 ms, reference A3) is half of this: where a vehicle
+# stood and the device lies as before, more is a bump. Judgement.
+_SHUT_G: Final = 0.7
+_LIES_SO_G: Final = 0.08
+# Turned by 20 degrees: the device came off, and a weak blow was its own.
+_MOVED_G: Final = 0.35
+_REST_S: Final = 0.5
 # Fast enough a burst shows a pulse of 60 ms in three samples: below, what it did not show may still have been.
 _FULLY_SEEN_HZ: Final = 45.0
 # From here on a bump of 80 to 150 ms (reference A3) shows in two samples at least, and moves a standing vehicle.
@@ -144,10 +151,12 @@ def _hit(window: Window, burst: Burst) -> Hit | None:
     least_kmh = LEAST_HEAVY_KMH if window.vehicle.vehicle_class == "heavy" else LEAST_KMH
     if pulse is None or pulse.delta_v_kmh < least_kmh or pulse.is_spike or is_drop(burst, pulse, frame):
         return None
+    # Who stood did not brake, and no engine gains that much in so little; and a device that fell lies otherwise.
+    stood = _stood(window, pulse) and _lies_otherwise_g(burst) <= _LIES_SO_G
     lasts = pulse.width_s > _AT_ONCE_S + 0.5 / pulse.rate_hz
-    if pulse.peak_g < _DRIVING_G and (pulse.contrast < _STANDS_OUT or (lasts and not _stood(window, pulse))):
+    if pulse.peak_g < _DRIVING_G and (pulse.contrast < _STANDS_OUT or (lasts and not stood)):
         return None
-    if pulse.is_one_sample and pulse.peak_g < _DOOR_G:
+    if pulse.is_one_sample and pulse.peak_g < (_SHUT_G if stood else _DOOR_G):
         return None
     share = pulse.vertical_share
     if share is not None and (
@@ -158,8 +167,15 @@ def _hit(window: Window, burst: Burst) -> Hit | None:
     return Hit(burst, pulse, frame)
 
 
+def _lies_otherwise_g(burst: Burst) -> float:
+    """By how much the device feels another gravity at the end of a burst than at its begin."""
+    rest = max(2, round(_REST_S * burst.rate_hz))
+    first, last = (np.median(part, axis=0) for part in (burst.accel_mps2[:rest], burst.accel_mps2[-rest:]))
+    return float(np.linalg.norm(last - first) / G_MPS2)
+
+
 def _stood(window: Window, pulse: Pulse) -> bool:
-    """Whether it stood before: then nobody braked, and no engine gains that much in so little."""
+    """Whether the vehicle stood before a blow."""
     before = _around.around(window, pulse.t0_us)
     return bool(before.parked) or (before.speed_before_kmh is not None and before.speed_before_kmh < STANDS_KMH)
 
@@ -173,7 +189,7 @@ def _harmless(window: Window, hit: Hit, around: Around) -> bool:
     spins = around.rotation_dps is not None and around.rotation_dps >= _SPINS_DPS
     if hit.burst.gyro_dps is not None:
         spins = spins or bool((np.linalg.norm(hit.burst.gyro_dps, axis=1) >= _SPINS_DPS).any())
-    if pulse.is_one_sample and (around.unchanged or around.stands) and not spins:
+    if pulse.is_one_sample and (around.unchanged or (around.stands and not around.parked)) and not spins:
         return True
     if hit.frame.source == "doubted" and around.unchanged and pulse.likely_kmh < _UNSEEN_KMH:
         return True
@@ -181,11 +197,12 @@ def _harmless(window: Window, hit: Hit, around: Around) -> bool:
 
 
 def _fell_at_rest(hit: Hit, around: Around) -> bool:
-    """Whether the device fell while the vehicle stood or went on as before.
+    """Whether the device fell, or lies otherwise, while the vehicle stood or went on as before.
 
     A weak sensor draws the blow of a fall out until a vehicle might suffer it; but vehicles that stand do not fly.
     """
-    return _is_calm(around) and fell_before(hit.burst, hit.pulse, hit.frame)
+    moved = hit.pulse.likely_kmh < TRIGGER_KMH and _lies_otherwise_g(hit.burst) >= _MOVED_G
+    return _is_calm(around) and (moved or fell_before(hit.burst, hit.pulse, hit.frame))
 
 
 def _is_calm(around: Around) -> bool:
