@@ -92,7 +92,8 @@ def _fenced(part: Part, life: Life, share: float) -> None:
     radius_m = share * farthest_m if share < 1.0 else farthest_m + 120.0
     fence_id = part.fence("quarter", circle(part.plane, float(life.x_m[0]), float(life.y_m[0]), radius_m), [])
     part.tenure("rental", -DAY_S, None, (fence_id,))
-    left, over = [], []
+    left: list[Span] = []
+    over: list[Span] = []
     for span in spans_where(life.t_s, away_m > radius_m):
         (left if float(away_m[life.within(span)].max()) > radius_m + _LEFT_M else over).append(span)
     if left:
