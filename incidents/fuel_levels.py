@@ -55,9 +55,10 @@ def usable(fuel_pct: Floats) -> Bools:
     return mask
 
 
-def falls(time_s: Floats, fuel_pct: Floats, stands: Bools, engine_on: Bools) -> list[Fall]:
+def falls(time_s: Floats, fuel_pct: Floats, stands: Bools, engine_on: Bools, since_s: float = -np.inf) -> list[Fall]:
     """Greatest fall of each stay (n,) samples in order of time: a run of usable samples during which `stands` holds.
 
+    `since_s`: only of stays that last until then or longer.
     What idling may have burnt is taken off. A fall that is mostly an impossible step, or a step as the engine is
     switched on or off (the sender's supply may be switched with it), or no more than noise, is none.
     """
@@ -68,13 +69,14 @@ def falls(time_s: Floats, fuel_pct: Floats, stands: Bools, engine_on: Bools) -> 
     # Movement between two samples parts stays, even where the samples themselves were taken standing.
     moves = np.concatenate(([0], np.cumsum(~stands)))
     parted = (moves[known[1:] + 1] - moves[known[:-1]]) > 0
-    cuts = np.flatnonzero(parted) + 1
+    bounds = np.concatenate(([0], np.flatnonzero(parted) + 1, [len(known)]))
+    asked = (np.diff(bounds) >= 2) & (time_s[known[bounds[1:] - 1]] >= since_s)
     found = []
-    for stay in np.split(known, cuts):
-        if len(stay) >= 2:
-            fall = _greatest(time_s[stay], fuel_pct[stay], engine_on[stay])
-            if fall is not None:
-                found.append(fall)
+    for number in np.flatnonzero(asked).tolist():
+        stay = known[bounds[number] : bounds[number + 1]]
+        fall = _greatest(time_s[stay], fuel_pct[stay], engine_on[stay])
+        if fall is not None:
+            found.append(fall)
     return found
 
 

@@ -140,6 +140,28 @@ def test_a_device_that_lies_otherwise_while_the_vehicle_drives_on_is_no_rollover
     assert "rollover" in {finding.kind for finding in found([], readings(stops))}
 
 
+def test_a_gyroscope_that_turns_for_a_minute_is_no_rollover() -> None:
+    def turning(lasts_s: int) -> list[Finding]:
+        speed = [60.0] * 40 + [30.0, 10.0] + [0.0] * 78
+        rolls = [0.0] * 40 + [200.0] * lasts_s + [0.0] * (80 - lasts_s)
+        still = [0.0] * 120
+        return found(
+            [],
+            readings(
+                {
+                    "speed_kmh": speed,
+                    "ignition": [True] * 120,
+                    "gyro_x_dps": rolls,
+                    "gyro_y_dps": still,
+                    "gyro_z_dps": still,
+                }
+            ),
+        )
+
+    assert "rollover" in {finding.kind for finding in turning(5)}
+    assert "rollover" not in {finding.kind for finding in turning(60)}
+
+
 def test_a_device_that_fell_says_nothing_of_the_attitude_of_the_vehicle() -> None:
     rng = rng_of(5)
     fall = Device(gravity=True).burst(rng, dropping(0.3, 8, 0.012))

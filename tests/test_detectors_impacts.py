@@ -362,6 +362,14 @@ def test_a_clock_set_back_makes_no_crash_of_two_times_and_hides_none() -> None:
     assert told.values["delta_v_kmh"] == pytest.approx(45.0, abs=1.0)
 
 
+def test_a_speed_that_jumps_again_and_again_is_no_crash() -> None:
+    rng = rng_of(4)
+    assert found([], drop_readings(rng.uniform(0, 130, 120).round(1).tolist())) == []
+    # Two crashes in one go still are: into the one in front, and pushed by the one behind.
+    twice = [60.0] * 20 + [25.0] + [24.0] * 3 + [60.0] * 2 + [20.0] + [0.0] * 20
+    assert found([], drop_readings(twice, obd_speed_kmh=twice)) != []
+
+
 def test_an_odd_speed_is_no_crash() -> None:
     assert (
         found([], drop_readings([62.0] * 10 + [103.0] + [62.0, 56.0, 51.0, 45.0, 40.0, 35.0, 29.0] + [24.0] * 10)) == []

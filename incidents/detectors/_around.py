@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from fleet_core import topics
-from incidents.window import Event, Floats, S, Window
+from incidents.window import Bools, Event, Floats, Ints, S, Window
 
 FROM_S: Final = 110.0
 UNTIL_S: Final = 65.0
@@ -42,7 +42,7 @@ SILENT_S: Final = 60.0
 _SPOKE_EVERY_S: Final = 5.0
 _LAST_WORDS_S: Final = 5.0
 # Readings once a second leave no greater gaps.
-_HOLE_S: Final = 1.6
+HOLE_S: Final = 1.6
 # Walking pace, at which trailers are coupled.
 _WALK_KMH: Final = 8.0
 # A speed that an impact did not change.
@@ -111,7 +111,17 @@ def believed_speed_kmh(window: Window) -> Floats:
 def without_hole(at_s: Floats, from_s: float, until_s: float) -> bool:
     """Whether samples at these times, ascending, cover a span so well that more of them would tell nothing else."""
     inside = at_s[(at_s > from_s) & (at_s < until_s)]
-    return bool(np.diff(np.concatenate(([from_s], inside, [until_s]))).max() <= _HOLE_S)
+    return bool(np.diff(np.concatenate(([from_s], inside, [until_s]))).max() <= HOLE_S)
+
+
+def seconds_near(times_us: Ints, what: Bools, within_s: float, longest_step_s: float) -> Floats:
+    """(n,) for how many of the seconds around each reading `what` holds; a step to a reading counts up to a length."""
+    steps_us = np.minimum(np.diff(times_us, prepend=times_us[:1]), round(longest_step_s * S))
+    total_us = np.append(0, np.cumsum(np.where(what, steps_us, 0)))
+    first = np.searchsorted(times_us, times_us - round(within_s * S))
+    last = np.searchsorted(times_us, times_us + round(within_s * S), side="right")
+    seconds: Floats = (total_us[last] - total_us[first]) / float(S)
+    return seconds
 
 
 def _speed_before(after_s: Floats, speed: Floats) -> float | None:

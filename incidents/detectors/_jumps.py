@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from incidents.detectors._around import STANDS_KMH, believed_speed_kmh
+from incidents.detectors._around import STANDS_KMH, believed_speed_kmh, seconds_near
 from incidents.detectors._burst import G_MPS2
 from incidents.detectors._clock import strands
 from incidents.detectors._track import apart_m
@@ -38,6 +38,10 @@ _SUSPECT_G: Final = LEAST_KMH / _KMH_S_PER_G
 # and less are looked at when they are steep.
 _OVER_S: Final = (0.8, 2.5)
 _STEEP_G: Final = 1.5
+# A crash changes the speed within one or two seconds, a second one within as many: what does so for longer, within a
+# minute either way, is no vehicle. Judgement.
+_BROKEN_S: Final = 8.0
+_BROKEN_WITHIN_S: Final = 60.0
 _STEEP_KMH: Final = 6.0
 # What brakes do not do (judgement): spin the vehicle, shake it beyond 1.5 g, stop the engine within seconds.
 _SPINS_DPS: Final = 60.0
@@ -140,7 +144,10 @@ def _of_strand(window: Window) -> list[Jump]:
         change = np.where(earlier >= 0, values[earlier] - values, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             steep = np.abs(change) >= np.maximum(LEAST_KMH, _SUSPECT_G * _KMH_S_PER_G * within_s)
-        for row in np.flatnonzero(steep & (earlier >= 0) & (within_s <= _OVER_S[1])).tolist():
+        steep &= (earlier >= 0) & (within_s <= _OVER_S[1])
+        # A source that jumps again and again is broken.
+        steep &= seconds_near(times, steep, _BROKEN_WITHIN_S, _OVER_S[1]) <= _BROKEN_S
+        for row in np.flatnonzero(steep).tolist():
             pair = (int(known[earlier[row]]), int(known[row]))
             jump = _judged(window, speed, other, pair)
             if jump is not None and jump.at_us not in found:

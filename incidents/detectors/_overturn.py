@@ -39,6 +39,9 @@ _HELD_S: Final = 5.0
 _STRIKES_WITHIN_S: Final = 0.15
 # A vehicle that turns over was driven shortly before. Judgement.
 _DRIVEN_WITHIN_S: Final = 10.0
+# Rolls last 2 to 6 s (reference A3); turning for longer than this within a minute either way is no rollover. Judgement.
+_ROLLS_FOR_S: Final = 20.0
+_ROLLED_WITHIN_S: Final = 60.0
 # A device that lies otherwise while the vehicle still drives has come loose: so many readings that show the same, at
 # such a speed, slowed no harder than on wheels (sliding on its side it loses 0.4 g and more, reference A3). Judgement.
 _STILL_DRIVES_KMH: Final = 10.0
@@ -207,9 +210,14 @@ def _in_readings(window: Window, falls_us: list[int]) -> list[Overturn]:
         steady = np.linalg.norm(accel - np.roll(accel, 1, axis=0), axis=1) <= _STEADY_MPS2
         leans = near & ~holds & ~np.roll(holds, 1) & (size >= _LEANS_MPS2) & (np.roll(size, 1) >= _LEANS_MPS2) & steady
         leans &= ~(speed >= _around.STANDS_KMH)
-    for row in np.flatnonzero(rolls | swings | leans).tolist():
+        upright = np.isfinite(size) & (holds | (size < _LEANS_MPS2 / 2))
+    turns = rolls | swings
+    # What turns for longer is a sensor that is broken, or a device that hangs by its wire.
+    turns &= _around.seconds_near(times, turns, _ROLLED_WITHIN_S, _WITHIN_S) <= _ROLLS_FOR_S
+    leans &= _within_s(times, upright, _around.FROM_S)
+    for row in np.flatnonzero((turns | leans) & ~_stood(times, speed)).tolist():
         at_us, from_us = int(times[row]), int(times[row - 1])
-        if _stood(times, speed, from_us) or _fell_before(falls_us, at_us):
+        if _fell_before(falls_us, at_us):
             continue
         if leans[row] and _lay_so(times, speed, accel, holds, row):
             continue
@@ -249,12 +257,33 @@ def _lay_so(times: Ints, speed: Floats, accel: Floats, holds: Bools, row: int) -
     return int((earlier & same & drives).sum()) >= _LAY_SO_READINGS
 
 
-def _stood(times: Ints, speed: Floats, until_us: int) -> bool:
-    """Whether readings without a hole show that it stood in the seconds before."""
-    near = (times <= until_us) & (times >= until_us - round(_DRIVEN_WITHIN_S * S)) & np.isfinite(speed)
-    at_s = (times[near] - until_us) / S
-    seen = _around.without_hole(at_s, -_DRIVEN_WITHIN_S, 0.0)
-    return seen and not bool((speed[near] >= _around.STANDS_KMH).any())
+def _within_s(times: Ints, what: Bools, seconds: float) -> Bools:
+    """(n,) rows with one before them, at most so long ago, of which `what` holds."""
+    newest = np.maximum.accumulate(np.where(what, times, np.iinfo(np.int64).min // 2))
+    return np.append(False, times[1:] - newest[:-1] <= seconds * S)
+
+
+def _stood(times: Ints, speed: Floats) -> Bools:
+    """(n,) rows before which readings without a hole show that it stood for seconds."""
+    known = np.flatnonzero(np.isfinite(speed))
+    if not len(known):
+        return np.zeros(len(times), dtype=np.bool_)
+    at_us, earliest = times[known], np.iinfo(np.int64).min // 2
+    # Since when it has stood without a hole, by each reading that tells a speed.
+    breaks = np.append(True, np.diff(at_us) > round(_around.HOLE_S * S))
+    moves = speed[known] >= _around.STANDS_KMH
+    since_us = np.maximum.accumulate(np.where(moves, at_us + 1, np.where(breaks, at_us, earliest)))
+    before = np.searchsorted(known, np.arange(len(times)) - 1, side="right") - 1
+    newest = np.maximum(before, 0)
+    until_us = np.append(times[:1], times[:-1])
+    hole_us = round(_around.HOLE_S * S)
+    stood: Bools = (
+        (before >= 0)
+        & (until_us - at_us[newest] <= hole_us)
+        & ~moves[newest]
+        & (until_us - since_us[newest] >= round(_DRIVEN_WITHIN_S * S) - hole_us)
+    )
+    return stood
 
 
 def _swung(window: Window, accel: Floats, row: int) -> Overturn | None:

@@ -98,7 +98,7 @@ class FuelTheft(ReadsNoEvents):
             begin = int(np.searchsorted(time_us, now_us - round(_BEFORE_S * S)))
             seen = slice(begin, at + 1)
             time_s = (time_us[seen] - now_us) / S
-            falls = fuel_levels.falls(time_s, fuel[seen], stands[seen], runs[seen])
+            falls = fuel_levels.falls(time_s, fuel[seen], stands[seen], runs[seen], -_JUST_NOW_S)
             newest = falls[-1] if falls else None
             if newest is None or newest.fall_pct < _FALL_PCT or newest.end_s < -_JUST_NOW_S:
                 continue
