@@ -11,7 +11,8 @@ import numpy as np
 from incidents.detector import Finding, Reason
 from incidents.detectors._around import SILENT_S, Around
 from incidents.detectors._burst import G_MPS2
-from incidents.detectors._impact import TRIGGER_KMH, Candidate, Hit
+from incidents.detectors._hit import TRIGGER_KMH, Hit
+from incidents.detectors._impact import Candidate
 from incidents.window import S, Window
 
 # Lines of level 2 and 3: trigger and lock of GB 39732-2020. Lateral: a judgement (docs/detection-science.md, B3):

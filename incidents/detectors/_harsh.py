@@ -14,17 +14,15 @@ from incidents.detectors._clock import strands
 from incidents.detectors._harsh_fast import burst_runs, fast_runs
 from incidents.detectors._harsh_gate import wanted
 from incidents.detectors._harsh_slow import slow_runs
+from incidents.detectors._hit import ALARM_KINDS, DRIVING_G, LEAST_KMH
 from incidents.detectors._manoeuvre import SEVERITIES, Manoeuvre, Run
 from incidents.detectors._pulse import strongest
 from incidents.rows import Rows
 from incidents.window import Bools, Event, S, Window
 
-# A blow in a burst: the least that cannot be driving (see _impact). So far around it nothing counts.
-_BLOW_KMH: Final = 2.5
-_BLOW_G: Final = 1.5
+# So far around a blow that cannot be driving nothing counts.
 _BLOW_BESIDE_S: Final = (1.0, 3.0)
 _ALARM_BESIDE_S: Final = 5.0
-_ALARM_KINDS: Final = frozenset({"crash", "airbag"})
 _UPWARD: Final = np.array([0.0, 0.0, 1.0])
 # How far from a run its speeds are looked for.
 _SPEED_WITHIN_S: Final = 2.5
@@ -85,10 +83,10 @@ def _blows(window: Window, bursts: list[Burst]) -> list[tuple[int, int]]:
     for burst in bursts:
         rest = burst.rest_mps2()
         pulse = strongest(burst, rest / np.linalg.norm(rest) if burst.gravity and rest.any() else _UPWARD)
-        if pulse is not None and pulse.delta_v_kmh >= _BLOW_KMH and pulse.peak_g >= _BLOW_G and not pulse.is_spike:
+        if pulse is not None and pulse.delta_v_kmh >= LEAST_KMH and pulse.peak_g >= DRIVING_G and not pulse.is_spike:
             spans.append((pulse.t0_us - _BLOW_BESIDE_S[0] * S, pulse.until_us + _BLOW_BESIDE_S[1] * S))
     for alarm in window.of(topics.ALARM):
-        if alarm.kind in _ALARM_KINDS:
+        if alarm.kind in ALARM_KINDS:
             spans.append((alarm.occurred_us - _ALARM_BESIDE_S * S, alarm.occurred_us + _ALARM_BESIDE_S * S))
     return [(round(low), round(high)) for low, high in spans]
 

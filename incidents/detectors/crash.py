@@ -14,7 +14,8 @@ from fleet_core import topics
 from incidents.detector import Candidates, Finding, Lane
 from incidents.detectors import _jumps
 from incidents.detectors._grade import graded
-from incidents.detectors._impact import ALARM_KINDS, COLUMNS, candidates
+from incidents.detectors._hit import ALARM_KINDS
+from incidents.detectors._impact import COLUMNS, candidates
 from incidents.rows import Rows
 from incidents.window import Bools, Event, Window
 
