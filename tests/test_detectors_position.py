@@ -529,15 +529,23 @@ def delayed(delay_s: Any, **more: Any) -> Readings:
     return readings(np.arange(1_200), speed_kmh=50.0, delay_s=delay_s, **{"ignition": True, **more})
 
 
-def test_a_backlog_of_minutes_is_a_late_feed() -> None:
+def test_a_feed_that_is_late_by_minutes_is_found() -> None:
     t = np.arange(1_200)
     away = (t >= 300) & (t < 900)
-    (found,) = judged([FEED_LATE], delayed(np.where(away, 905.0 - t, 2.0)))
+    (found,) = judged([FEED_LATE], delayed(np.where(away, 605.0, 2.0)))
     assert (found.finding.kind, found.finding.level) == ("feed_late", 1)
-    assert spans_s([found]) == [(300.0, 604.0)]
+    assert spans_s([found]) == [(300.0, 899.0)]
     assert found.finding.values["max_delay_s"] == 605.0
     # What the device says it kept until it could send is what it is for.
-    assert judged([FEED_LATE], delayed(np.where(away, 905.0 - t, 2.0), buffered=away)) == []
+    assert judged([FEED_LATE], delayed(np.where(away, 605.0, 2.0), buffered=away)) == []
+
+
+def test_what_comes_all_at_once_is_no_late_feed() -> None:
+    # Ten minutes that a broker held, read within one: the whole fleet would be late, and it is over.
+    t = np.arange(1_200)
+    away = (t >= 300) & (t < 900)
+    assert judged([FEED_LATE], delayed(np.where(away, 905.0 - t, 2.0))) == []
+    assert judged([FEED_LATE], delayed(np.where(away, 905.0 + (t - 300) / 10.0 - t, 2.0))) == []
 
 
 @pytest.mark.parametrize(

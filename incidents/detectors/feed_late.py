@@ -2,11 +2,14 @@
 
 A network that was away, or a clock that is behind; which, a person can tell from how the delay goes. What a parked
 device saves up and sends once an hour is not late, and neither is what a device says it stored until it could send:
-that is what it is for.
+that is what it is for. What comes all at once was held up somewhere, by a device that does not say so or by a broker
+whose reader was away; that is over, and a whole fleet at a time.
 """
 
 from dataclasses import dataclass
 from typing import Final
+
+import numpy as np
 
 from incidents.detector import Candidates, Finding, Lane, ReadsNoEvents, Reason
 from incidents.detectors import _track
@@ -16,7 +19,11 @@ from incidents.window import Bools, S, Window
 # Later than any ordinary gap of coverage (15 to 120 s about every 90 minutes: docs/guide/simulation.md). Judgement.
 _LATE_US: Final = 300 * S
 # A reading or two may have been sent again. Judgement.
-_LASTS_US: Final = 30 * S
+_LASTS_US: Final = 60 * S
+# It is looked at when a minute begins: what lasts a minute holds such an instant, and a backlog opens few gates.
+_LOOK_US: Final = 60 * S
+# Arrival goes on with the readings; in a backlog it stands still beside them. Two messages of ten samples give a half.
+_GOES_ON: Final = 0.4
 _LEAST_READINGS: Final = 3
 # A network or a clock that is out of order stays so over a stop at a customer's or for lunch: late again after it is
 # the same trouble. Judgement.
@@ -31,7 +38,7 @@ class FeedLate(ReadsNoEvents):
     """See the module."""
 
     name: str = "feed_late"
-    version: int = 3
+    version: int = 4
     purpose: str = "readings of a vehicle in use arrive minutes late"
     kinds: tuple[str, ...] = ("feed_late",)
     lane: Lane = Lane.STREAM
@@ -45,11 +52,14 @@ class FeedLate(ReadsNoEvents):
     candidates: Candidates | None = None
 
     def wants(self, rows: Rows) -> Bools:
-        """Every late reading of a vehicle that may be in use."""
-        late = rows.readings.received_us - rows.readings.device_time_us > _LATE_US
+        """The first late reading of a minute of a vehicle that may be in use."""
+        times = rows.readings.device_time_us
+        late = rows.readings.received_us - times > _LATE_US
         if not late.any():
             return rows.none
-        mask: Bools = late & (rows.flag("ignition") != 0) & (rows.flag("buffered") != 1)
+        minute = times // _LOOK_US
+        begins = ~rows.first & (minute != rows.shifted(minute))
+        mask: Bools = late & begins & (rows.flag("ignition") != 0) & (rows.flag("buffered") != 1)
         return mask
 
     def examine(self, window: Window) -> list[Finding]:
@@ -61,6 +71,8 @@ class FeedLate(ReadsNoEvents):
             start_us, end_us = int(window.device_time_us[rows[0]]), int(window.device_time_us[rows[-1]])
             share = len(rows) / (rows[-1] - rows[0] + 1)
             if len(rows) < _LEAST_READINGS or end_us - start_us < _LASTS_US or share < _LATE_SHARE:
+                continue
+            if np.ptp(window.received_us[rows]) < _GOES_ON * (end_us - start_us):
                 continue
             first_s = round(float(delay_us[rows[0]]) / S, 1)
             values = {
