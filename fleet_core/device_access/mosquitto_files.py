@@ -27,7 +27,8 @@ def acl_text(accounts: Iterable[Account], partitions: int, platform: Platform, b
     """Rights of each user; what is not written is refused.
 
     Mosquitto asks the file when it delivers, not when a client subscribes: a foreign filter is granted and stays
-    silent. A denied message of QoS 1 is answered and dropped, as MQTT 3.1.1 has no answer that refuses.
+    silent. A denied message of QoS 1 is answered and dropped, as MQTT 3.1.1 has no answer that refuses; with
+    `max_queued_messages 0`, which is shipped, 2.0.11 ends the connection after its answer.
     """
     lines = [
         "# Written by Fleetward; changes are lost. Rights of your own accounts belong into acl.by-hand.",

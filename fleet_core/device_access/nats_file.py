@@ -8,8 +8,8 @@ from fleet_core.device_access.accounts import Account, Platform
 from fleet_core.device_access.rights import Rights, rights_of
 
 # What NATS delivers to a subscription of QoS 1 comes on a subject below this one, and it asks the device's permissions
-# for it ("Special permissions" in https://docs.nats.io/running-a-nats-service/configuration/mqtt/mqtt_config). No device
-# can subscribe to it by itself: NATS refuses MQTT clients every filter below $MQTT/sub/.
+# for it (https://docs.nats.io/running-a-nats-service/configuration/mqtt/mqtt_config, "Special permissions"). A device
+# cannot subscribe to it by itself: NATS refuses MQTT clients every filter below $MQTT/sub/.
 _DELIVERIES: Final = "$MQTT.sub.>"
 
 
