@@ -6,6 +6,7 @@ judgement must name the rule that judged.
 
 import difflib
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -38,6 +39,19 @@ class Settings:
     mqtt_ca_file: str = _setting("", "PEM file of the authority that signed the broker's certificate (mqtts only).")
     mqtt_cert_file: str = _setting("", "PEM file of our client certificate (mqtts only; needs FLEET_MQTT_KEY_FILE).")
     mqtt_key_file: str = _setting("", "PEM file of the key of our client certificate.")
+    mqtt_device_auth: str = _setting(
+        "off",
+        "`on` where devices sign in with accounts of their own (`fleet device add`): ingest refuses messages of "
+        "vehicles whose accounts were all revoked, and the broker of `fleet up` lets devices in and reads accounts as "
+        "they change. `off` suits a broker on the loopback address that none but the platform uses.",
+        choices=("off", "on"),
+    )
+    mqtt_session_secret: str = _setting(
+        "",
+        "Letters and digits that the client ids of ingest's sessions end with. A broker gives a session to whoever "
+        "comes with its client id, so set it before the first start where devices have accounts of their own. Fixed "
+        "for the life of an installation: another text is other sessions. `fleet up` sets it by itself.",
+    )
     partitions: int = _setting(
         16, "Number of topic partitions, 1 to 256. Fixed for the life of an installation: vehicles hash into it."
     )
@@ -113,6 +127,9 @@ class Settings:
             _url("database_url", self.database_url, ("postgresql", "postgres"))
         if self.mqtt_url:
             _url("mqtt_url", self.mqtt_url, ("mqtt", "mqtts"))
+        if self.mqtt_session_secret and not re.fullmatch(r"[A-Za-z0-9]{16,64}", self.mqtt_session_secret):
+            # Not shown: it is a secret.
+            raise SettingsError("FLEET_MQTT_SESSION_SECRET is not 16 to 64 letters and digits")
         if bool(self.mqtt_cert_file) != bool(self.mqtt_key_file):
             raise SettingsError("FLEET_MQTT_CERT_FILE and FLEET_MQTT_KEY_FILE must be set together")
 

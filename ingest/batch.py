@@ -88,6 +88,7 @@ def decode(
                 raise RefusedError("too_large", f"{len(payload)} bytes, more than {settings.message_max_kb} KB")
             if topic.stream == topics.TELEMETRY:
                 body = native.telemetry_body(payload)
+                _check_own_id(body, topic.vehicle_id)
                 items.append(Item(index, topic.vehicle_id, message.received_us, payload, body))
                 continue
             # All parts first: only a message that is sound in every part is stored in any.
@@ -140,7 +141,16 @@ def _bodies(topic: topics.Topic, payload: bytes) -> list[tuple[str, Body, bytes]
         ]
     if topic.stream == topics.STATUS and not payload:
         return []  # an empty retained message only clears the broker's copy
-    return [(topic.stream, native.event_body(payload), payload)]
+    body = native.event_body(payload)
+    _check_own_id(body, topic.vehicle_id)
+    return [(topic.stream, body, payload)]
+
+
+def _check_own_id(body: Body, vehicle_id: str) -> None:
+    """The broker does not say who published: where the payload names its vehicle, it must be the topic's."""
+    own = body.get("vehicle_id")
+    if type(own) is str and own != vehicle_id:
+        raise RefusedError("wrong_vehicle", f"the message says it is of {own[:80]!r}, but travelled under {vehicle_id}")
 
 
 def _foreign_bodies(topic: topics.Topic, original: str, payload: bytes) -> list[NativeBody]:

@@ -1,7 +1,7 @@
 """The ordered list of stages a batch goes through, in one transaction, and what is done when the database refuses."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import psycopg
@@ -13,7 +13,7 @@ from incidents.response.rounds import Responder
 from incidents.stages import Detect, TakeIn
 from ingest.batch import Batch, decode, without
 from ingest.message import Message, Refusal
-from ingest.store import POISON, Store, UnknownVehiclesError, vehicle_of
+from ingest.store import POISON, RefusedVehiclesError, Store, vehicle_of
 
 log = logging.getLogger("fleet.ingest")
 
@@ -67,7 +67,7 @@ class Pipeline:
     def commit(self, connection: Connection, batch: Batch) -> Batch:
         """Store the batch and commit. Returns the batch as it was stored.
 
-        Duplicates, unknown vehicles and refused rows are dealt with here, each by a fresh attempt in a new transaction.
+        Duplicates, refused vehicles and refused rows are dealt with here, each by a fresh attempt in a new transaction.
         Raises psycopg.OperationalError and the like when the database is in trouble: nothing was acknowledged then.
         """
         for _ in range(_MAX_ATTEMPTS):
@@ -79,9 +79,9 @@ class Pipeline:
                 if error.diag.table_name is not None and not _is_readings(error.diag.table_name):
                     refused |= self._find_refused(connection, messages, refused)
                 self._store.expect_duplicates()
-            except UnknownVehiclesError as error:
+            except RefusedVehiclesError as error:
                 self._roll_back(connection)
-                refused |= _of_unknown(messages, error.vehicle_ids)
+                refused |= _of_vehicles(messages, error.refusals)
             except POISON:
                 self._roll_back(connection)
                 refused |= self._find_refused(connection, messages, refused)
@@ -132,7 +132,7 @@ class Pipeline:
                 stage.apply(connection, batch)
         except POISON as error:
             return error
-        except UnknownVehiclesError:
+        except RefusedVehiclesError:
             return None  # refused for that on the next attempt
         else:
             return None
@@ -141,7 +141,7 @@ class Pipeline:
             self._store.expect_duplicates()
 
 
-# Duplicates, then unknown vehicles, then refused rows, then duplicates again: no batch needs more than a few.
+# Duplicates, revoked vehicles, unknown ones, refused rows, then duplicates again: no batch needs more than a few.
 _MAX_ATTEMPTS: Final = 6
 
 
@@ -150,10 +150,6 @@ def _is_readings(table: str) -> bool:
     return table == "readings" or table.startswith("_hyper_")
 
 
-def _of_unknown(messages: Sequence[Message], vehicle_ids: set[str]) -> dict[int, Refusal]:
+def _of_vehicles(messages: Sequence[Message], refusals: Mapping[str, Refusal]) -> dict[int, Refusal]:
     vehicles = ((index, vehicle_of(message.topic)) for index, message in enumerate(messages))
-    return {
-        index: Refusal("unknown_vehicle", f"vehicle {vehicle_id} does not exist")
-        for index, vehicle_id in vehicles
-        if vehicle_id in vehicle_ids
-    }
+    return {index: refusals[vehicle_id] for index, vehicle_id in vehicles if vehicle_id and vehicle_id in refusals}

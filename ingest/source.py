@@ -79,6 +79,11 @@ def _new_client(settings: Settings, client_id: str, durable: bool) -> Client:
     return client
 
 
+def client_id_of(name: str, settings: Settings) -> str:
+    """Client id of a session. The secret keeps it from devices: whoever comes with it is given the session."""
+    return f"ingest-{name}" + (f"-{settings.mqtt_session_secret}" if settings.mqtt_session_secret else "")
+
+
 def address_of(settings: Settings) -> tuple[str, int]:
     """Host and port of the broker."""
     url = urlsplit(settings.mqtt_url)
@@ -122,7 +127,7 @@ class Session:
 
     def _new_client(self) -> Client:
         """A client for one connection: paho would carry unconfirmed messages of its own from one to the next."""
-        client = _new_client(self._settings, f"ingest-{self.name}", self._durable)
+        client = _new_client(self._settings, client_id_of(self.name, self._settings), self._durable)
         client.on_publish = lambda _client, _userdata, packet_id, *_: self._on_published(packet_id)
         client.on_subscribe = self._on_subscribe
         client.on_connect = self._on_connect

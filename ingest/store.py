@@ -9,6 +9,7 @@ import psycopg
 
 from fleet_core import message_log, topics
 from fleet_core.db import Connection
+from fleet_core.device_access import queries as access
 from fleet_core.readings import Readings
 from fleet_core.settings import Settings
 from ingest import queries
@@ -22,12 +23,12 @@ LATE_AFTER_US: Final = 60 * 1_000_000
 _CALM_BATCHES: Final = 8
 
 
-class UnknownVehiclesError(Exception):
-    """Vehicles that do not exist, while the policy is to quarantine them."""
+class RefusedVehiclesError(Exception):
+    """Vehicles of the batch whose messages are not taken, each with the reason."""
 
-    def __init__(self, vehicle_ids: set[str]) -> None:
-        super().__init__(f"unknown vehicles: {', '.join(sorted(vehicle_ids)[:5])}")
-        self.vehicle_ids = vehicle_ids
+    def __init__(self, refusals: dict[str, Refusal]) -> None:
+        super().__init__("; ".join(refusal.sentence for refusal in list(refusals.values())[:5]))
+        self.refusals = refusals
 
 
 class Store:
@@ -37,6 +38,7 @@ class Store:
 
     def __init__(self, settings: Settings) -> None:
         self._quarantine_unknown = settings.unknown_vehicles == "quarantine"
+        self._refuse_revoked = settings.mqtt_device_auth == "on"
         self._known: set[str] = set()
         self._heads: dict[str, bytes] = {}
         self._batches_to_stage = 0
@@ -49,7 +51,7 @@ class Store:
     def apply(self, connection: Connection, batch: Batch) -> None:
         """Store the batch; leave in it only what is fresh.
 
-        Raises UnknownVehiclesError, queries.ChainForkedError, psycopg.errors.UniqueViolation (the batch holds
+        Raises RefusedVehiclesError, queries.ChainForkedError, psycopg.errors.UniqueViolation (the batch holds
         duplicates: stage it), or what the database says of a row it refuses.
         """
         self.write_rows(connection, batch)
@@ -89,13 +91,18 @@ class Store:
         return (readings.take(fresh) if duplicates else readings), duplicates
 
     def _meet_vehicles(self, connection: Connection, vehicle_ids: set[str]) -> None:
+        if self._refuse_revoked and vehicle_ids:
+            # Asked of every batch, not remembered: a revoked device is to be heard no more, at once.
+            cut_off = access.cut_off_vehicles(connection, sorted(vehicle_ids))
+            if cut_off:
+                raise RefusedVehiclesError({vehicle_id: _revoked(vehicle_id) for vehicle_id in cut_off})
         unmet = vehicle_ids - self._known
         if not unmet:
             return
         unknown = unmet - queries.known_vehicles(connection, sorted(unmet))
         if unknown:
             if self._quarantine_unknown:
-                raise UnknownVehiclesError(unknown)
+                raise RefusedVehiclesError({vehicle_id: _unknown(vehicle_id) for vehicle_id in unknown})
             queries.register_vehicles(connection, sorted(unknown))
         self._known |= unmet
 
@@ -122,6 +129,14 @@ class Store:
             letters.setdefault(digest, (message, refusal, vehicle_of(message.topic), digest))
         if letters:
             queries.keep_dead_letters(connection, list(letters.values()))
+
+
+def _unknown(vehicle_id: str) -> Refusal:
+    return Refusal("unknown_vehicle", f"vehicle {vehicle_id} does not exist")
+
+
+def _revoked(vehicle_id: str) -> Refusal:
+    return Refusal("device_revoked", f"every device of vehicle {vehicle_id} was revoked")
 
 
 def _move_live_state(connection: Connection, readings: Readings) -> None:

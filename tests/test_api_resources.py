@@ -12,12 +12,11 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from click.testing import CliRunner
 
 from fleet_api import pool, queries, serve
 from fleet_api.app import create_app
 from fleet_core import settings as settings_module
-from fleet_core.cli import Refusal, fleet
+from fleet_core.cli import Refusal
 from fleet_core.settings import Settings
 from tests.services import api
 
@@ -411,17 +410,3 @@ def test_port_taken_is_one_sentence(database_url: str) -> None:
 def test_app_without_a_database_url_is_refused() -> None:
     with pytest.raises(settings_module.SettingsError, match="FLEET_DATABASE_URL"):
         create_app(Settings())
-
-
-def test_device_commands(database_url: str, monkeypatch: pytest.MonkeyPatch, writer: psycopg.Connection[Any]) -> None:
-    configured = Settings(database_url=database_url)
-    monkeypatch.setattr(settings_module, "from_process", lambda: configured)
-    runner = CliRunner()
-    added = runner.invoke(fleet, ["device", "add", "861585040983561", "--vehicle", "v-1", "--kind", "traccar"])
-    assert added.exit_code == 0, added.output
-    assert writer.execute("SELECT vehicle_id, kind FROM devices").fetchall() == [("v-1", "traccar")]
-    again = runner.invoke(fleet, ["device", "add", "861585040983561", "--vehicle", "v-2"])
-    assert again.exit_code != 0 and "already" in again.output
-    assert writer.execute("SELECT vehicle_id FROM vehicles").fetchall() == [("v-1",)], "nothing half done"
-    listed = runner.invoke(fleet, ["device", "list"])
-    assert listed.output.strip() == "861585040983561\tv-1\ttraccar\t-"

@@ -48,7 +48,9 @@ def test_every_process_is_a_service_and_every_command_exists() -> None:
 
 def test_settings_in_containers_are_settings() -> None:
     for name in (*processes.BY_NAME, "migrate"):
-        environ = {key: re.sub(r"\$\{[^}]*\}", "secret", str(value)) for key, value in _environment(name).items()}
+        environ = {
+            key: re.sub(r"\$\{[^}]*\}", "secret0secret0secret", str(value)) for key, value in _environment(name).items()
+        }
         configured = Settings.from_environment(environ)
         configured.require("database_url", "mqtt_url")
         assert urlsplit(configured.database_url).hostname in SERVICES

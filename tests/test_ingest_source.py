@@ -20,7 +20,7 @@ from ingest import broker_probe
 from ingest.metrics import Metrics
 from ingest.packet_socket import PacketSocket
 from ingest.sessions import Sessions
-from ingest.source import Session
+from ingest.source import Session, client_id_of
 from tests.services import mosquitto
 
 
@@ -349,6 +349,11 @@ def test_what_is_passed_over_is_acknowledged_in_its_turn(nats: EmbeddedNats) -> 
         pumped.session.acknowledge(message)
     assert acknowledged == [1, 2, 3, 4, 5]
     pumped.close()
+
+
+def test_a_secret_keeps_sessions_from_whoever_guesses_their_names() -> None:
+    assert client_id_of("p07", Settings()) == "ingest-p07"
+    assert client_id_of("p07", Settings(mqtt_session_secret="s3cret" * 4)) == "ingest-p07-" + "s3cret" * 4
 
 
 def test_session_takes_at_least_one_message_however_large() -> None:

@@ -11,6 +11,9 @@ import pytest
 
 from fleet_core import db, message_log, topics
 from fleet_core.db import Connection
+from fleet_core.device_access import passwords
+from fleet_core.device_access import queries as access
+from fleet_core.device_access.queries import Hashes
 from fleet_core.settings import Settings
 from ingest import queries
 from ingest.batch import Batch, prepare
@@ -221,6 +224,74 @@ def test_an_unknown_vehicle_is_quarantined_and_its_neighbours_stored(held: Held)
     held.connection.execute("INSERT INTO vehicles (vehicle_id) VALUES ('stranger')")
     held.connection.commit()
     assert not quarantine.commit(reading(1, vehicle_id="stranger")).refused
+
+
+def give_account(connection: Connection, device_id: str, vehicle_id: str, name: str) -> None:
+    connection.execute("INSERT INTO vehicles (vehicle_id) VALUES (%s) ON CONFLICT DO NOTHING", [vehicle_id])
+    connection.execute(
+        "INSERT INTO devices (device_id, vehicle_id) VALUES (%s, %s) ON CONFLICT DO NOTHING", [device_id, vehicle_id]
+    )
+    hashes = Hashes(passwords.nats_hash("secret"), passwords.mosquitto_hash("secret"))
+    access.insert_credential(connection, name, device_id, vehicle_id, hashes, None)
+
+
+def test_a_vehicle_whose_devices_were_all_revoked_is_heard_no_more(held: Held) -> None:
+    guarded = Held(held.connection, replace(SETTINGS, mqtt_device_auth="on"))
+    for number, device_id, vehicle_id in ((2, "one", "van-1"), (3, "two", "van-1"), (2, "three", "van-2")):
+        give_account(held.connection, device_id, vehicle_id, f"{vehicle_id}.{number}")
+    held.connection.commit()
+    # A vehicle that never had an account is heard through a gateway.
+    batch = guarded.commit(reading(1, "van-1"), reading(1, "van-2"), reading(1, "gateways"))
+    assert not batch.refused
+    access.revoke_credential(held.connection, "one")
+    held.connection.commit()
+    assert not guarded.commit(reading(2, "van-1")).refused, "the other device still speaks for it"
+    access.revoke_credential(held.connection, "two")
+    held.connection.commit()
+    # At once: nothing about it is remembered from the batches before.
+    batch = guarded.commit(reading(3, "van-1"), alarm(4, "van-1"), status("van-1", online=True), reading(3, "van-2"))
+    assert {index: refusal.code for index, refusal in batch.refused.items()} == dict.fromkeys(
+        (0, 1, 2), "device_revoked"
+    )
+    assert held.rows("SELECT vehicle_id, seq & 255 FROM readings ORDER BY 1, 2") == [
+        ("gateways", 1), ("van-1", 1), ("van-1", 2), ("van-2", 1), ("van-2", 3),
+    ]  # fmt: skip
+    letters = held.rows("SELECT vehicle_id, reason_code FROM dead_letter")
+    assert letters == [("van-1", "device_revoked")] * 3
+    give_account(held.connection, "one", "van-1", "van-1")
+    held.connection.commit()
+    assert not guarded.commit(reading(3, "van-1")).refused, "sent again when it may speak again"
+    access.revoke_credential(held.connection, "one")
+    held.connection.commit()
+    # Where devices have no accounts of their own nobody asks.
+    assert not held.commit(reading(5, "van-1")).refused
+
+
+def test_revoked_unknown_and_sound_messages_of_one_batch_are_told_apart(held: Held) -> None:
+    give_account(held.connection, "one", "van-1", "van-1")
+    access.revoke_credential(held.connection, "one")
+    held.connection.execute("INSERT INTO vehicles (vehicle_id) VALUES ('known')")
+    held.connection.commit()
+    strict = Held(held.connection, replace(SETTINGS, mqtt_device_auth="on", unknown_vehicles="quarantine"))
+    batch = strict.commit(reading(1, "van-1"), reading(1, "stranger"), reading(1, "known"), reading(1, "known"))
+    assert {index: refusal.code for index, refusal in batch.refused.items()} == {
+        0: "device_revoked",
+        1: "unknown_vehicle",
+    }
+    assert held.rows("SELECT vehicle_id FROM readings") == [("known",)]
+
+
+def test_a_payload_that_names_another_vehicle_is_refused(held: Held) -> None:
+    body = {"t_ms": RECEIVED_MS, "kind": "crash", "vehicle_id": "v2"}
+    batch = held.commit(
+        reading(1, vehicle_id="v1"),
+        message("v1", topics.TELEMETRY, json.dumps({"t_ms": RECEIVED_MS, "vehicle_id": "v2"}).encode()),
+        message("v1", topics.ALARM, json.dumps(body).encode()),
+        message("v2", topics.ALARM, json.dumps(body).encode()),
+        message("v2", topics.TELEMETRY, json.dumps({"t_ms": RECEIVED_MS, "vehicle_id": "v2"}).encode()),
+    )
+    assert {index: refusal.code for index, refusal in batch.refused.items()} == {1: "wrong_vehicle", 2: "wrong_vehicle"}
+    assert "says it is of 'v2', but travelled under v1" in batch.refused[1].sentence
 
 
 # -- message log -----------------------------------------------------------------------------------------------------

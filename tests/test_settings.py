@@ -36,6 +36,11 @@ def test_values_are_read_by_kind() -> None:
         ({"FLEET_HTTP_PORT": "65536"}, "FLEET_HTTP_PORT=65536 is not between 0 and 65535"),
         ({"FLEET_UNKNOWN_VEHICLES": "drop"}, "FLEET_UNKNOWN_VEHICLES='drop' is not one of register, quarantine"),
         ({"FLEET_LOG_LEVEL": "loud"}, "FLEET_LOG_LEVEL='loud' is not one of debug, info, warning, error"),
+        (
+            {"FLEET_MQTT_SESSION_SECRET": "short/secret"},
+            "FLEET_MQTT_SESSION_SECRET is not 16 to 64 letters and digits",
+        ),
+        ({"FLEET_MQTT_DEVICE_AUTH": "yes"}, "FLEET_MQTT_DEVICE_AUTH='yes' is not one of off, on"),
         ({"FLEET_DATABASE_URL": "mysql://h/d"}, "FLEET_DATABASE_URL must begin with postgresql:// or postgres://"),
         ({"FLEET_MQTT_URL": "http://h"}, "FLEET_MQTT_URL must begin with mqtt:// or mqtts://"),
         ({"FLEET_MQTT_URL": "mqtt://"}, "FLEET_MQTT_URL names no host"),

@@ -18,6 +18,7 @@ import click
 
 from fleet_core import cli, db, logs, migrate, processes, settings, storage_layout
 from fleet_core.embedded import service, state
+from fleet_core.embedded.device_accounts import DeviceAccounts
 from fleet_core.embedded.nats import EmbeddedNats
 from fleet_core.embedded.output import Terminal
 from fleet_core.embedded.postgres import EmbeddedPostgres
@@ -132,12 +133,19 @@ def _run(plan: _Plan, terminal: Terminal) -> None:
 
     supervisor = Supervisor(plan.data_dir / "logs", terminal, publish)
     configured = plan.configured
+    accounts: DeviceAccounts | None = None
     try:
         # Stopped in the reverse order: our processes, the broker, the database.
         known["database_dsn"] = configured.database_url or _start_database(plan, supervisor, stop)
-        known["mqtt_url"] = configured.mqtt_url or _start_broker(plan, supervisor, stop)
+        broker = None if configured.mqtt_url else _start_broker(plan, supervisor, stop)
+        known["mqtt_url"] = broker.url if broker else configured.mqtt_url
         known["http_url"] = f"http://{_reachable(configured.http_host)}:{plan.http_port}"
         _migrate(known["database_dsn"], configured, terminal)
+        if broker and configured.mqtt_device_auth == "on":
+            accounts = DeviceAccounts(
+                known["database_dsn"], broker, configured.partitions, lambda text: terminal.line("broker", text)
+            )
+            accounts.start()
         environ = _environment(plan, known, terminal)
         for process in processes.PROCESSES:
             if not stop.is_set():
@@ -159,6 +167,8 @@ def _run(plan: _Plan, terminal: Terminal) -> None:
             raise
     finally:
         terminal.say("stopping")
+        if accounts:
+            accounts.stop()
         supervisor.stop(hurry)
     terminal.say("stopped")
 
@@ -179,10 +189,19 @@ def _on_signals(terminal: Terminal) -> tuple[threading.Event, threading.Event]:
     return stop, hurry
 
 
-def _start_broker(plan: _Plan, supervisor: Supervisor, stop: threading.Event) -> str:
-    broker = EmbeddedNats(plan.data_dir / "broker", plan.mqtt_port, cancel=stop)
+def _start_broker(plan: _Plan, supervisor: Supervisor, stop: threading.Event) -> EmbeddedNats:
+    with_accounts = plan.configured.mqtt_device_auth == "on"
+    broker = EmbeddedNats(plan.data_dir / "broker", plan.mqtt_port, device_accounts=with_accounts, cancel=stop)
+    # A broker that has sessions already goes on with their names: under others they would wait for ever.
+    if with_accounts and not (broker.data_dir / "store").exists():
+        broker.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        service.secret(_session_secret(plan))
     supervisor.add("broker", broker)
-    return broker.url
+    return broker
+
+
+def _session_secret(plan: _Plan) -> Path:
+    return plan.data_dir / "broker" / "session-secret"
 
 
 def _start_database(plan: _Plan, supervisor: Supervisor, stop: threading.Event) -> str:
@@ -213,12 +232,29 @@ def _environment(plan: _Plan, known: dict[str, str], terminal: Terminal) -> dict
         ingest_health_port=health_port,
         data_dir=str(plan.data_dir),
         city_pack=plan.configured.city_pack or _demo_pack(plan),
+        mqtt_session_secret=_known_session_secret(plan),
     )
-    names = ("database_url", "mqtt_url", "http_port", "ingest_health_port", "data_dir", "city_pack")
+    names = (
+        "database_url",
+        "mqtt_url",
+        "mqtt_session_secret",
+        "http_port",
+        "ingest_health_port",
+        "data_dir",
+        "city_pack",
+    )
     environ = dict(os.environ)
     environ.update({f"{PREFIX}{name.upper()}": str(getattr(decided, name)) for name in names})
     environ["PYTHONUNBUFFERED"] = "1"
     return environ
+
+
+def _known_session_secret(plan: _Plan) -> str:
+    """What is configured, or what the embedded broker's sessions were named with at its first start."""
+    path = _session_secret(plan)
+    if plan.configured.mqtt_session_secret or plan.configured.mqtt_url or not path.exists():
+        return plan.configured.mqtt_session_secret
+    return service.secret(path)
 
 
 def _demo_pack(plan: _Plan) -> str:

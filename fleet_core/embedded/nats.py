@@ -7,9 +7,12 @@ import subprocess
 import sysconfig
 import threading
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from fleet_core.device_access import files
+from fleet_core.device_access.accounts import Account, Platform
 from fleet_core.embedded import service, tether
 from fleet_core.embedded.service import LOOPBACK, EmbeddedServiceError
 
@@ -57,6 +60,7 @@ class EmbeddedNats:
         port: int | None = None,
         *,
         sync_interval: str = SYNC_INTERVAL,
+        device_accounts: bool = False,
         cancel: threading.Event | None = None,
     ) -> None:
         self._cancel = cancel
@@ -65,6 +69,9 @@ class EmbeddedNats:
         self.client_port = 0
         self.monitor_port = 0
         self._sync_interval = sync_interval
+        self._device_accounts = device_accounts
+        # A signal to read its accounts again would end a server that is still starting.
+        self._starting = threading.Lock()
         self._chosen_by_us = not port
         self._process: tether.Process | None = None
 
@@ -88,6 +95,27 @@ class EmbeddedNats:
         if self.pid is not None:
             return
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._starting:
+            self._start(output)
+
+    def admit(self, accounts: Iterable[Account], partitions: int) -> bool:
+        """Let these devices sign in, and no others; those who stay keep their connections. Returns whether it was news.
+
+        For a broker with `device_accounts`. They are kept for later starts. May be called by another thread.
+        """
+        assert self._device_accounts, "started without accounts of devices"
+        with self._starting:
+            changed = files.write_nats(self.data_dir, accounts, partitions, self._platform())
+            if changed and self.pid is not None and self._process is not None:
+                self._process.send_signal(signal.SIGHUP)
+            return changed
+
+    def _platform(self) -> Platform:
+        return Platform(USER, service.secret(self.data_dir / "password"))
+
+    def _start(self, output: tether.Output) -> None:
+        if self._device_accounts and not (self.data_dir / files.NATS_ACCOUNTS).exists():
+            files.write_nats(self.data_dir, [], 1, self._platform())
         for attempt in range(1, _START_ATTEMPTS + 1):
             self._choose_ports()
             try:
@@ -163,7 +191,9 @@ class EmbeddedNats:
             return False
 
     def _configuration(self) -> str:
-        password = service.secret(self.data_dir / "password")
+        users = f'users: [ {{ user: {USER}, password: "{service.secret(self.data_dir / "password")}" }} ]'
+        if self._device_accounts:
+            users = f'include "./{files.NATS_ACCOUNTS}"'
         store = json.dumps(str(self.data_dir / "store"))
         return f"""# Written by Fleetward at every start; changes are lost.
 # A name is required: NATS keeps MQTT sessions under it.
@@ -174,7 +204,7 @@ http: "{LOOPBACK}:{self.monitor_port}"
 logtime_utc: true
 max_payload: {MAX_PAYLOAD_BYTES}
 max_pending: {4 * MAX_PAYLOAD_BYTES}
-authorization {{ users: [ {{ user: {USER}, password: "{password}" }} ] }}
+authorization {{ {users} }}
 jetstream {{
   store_dir: {store}
   sync_interval: {self._sync_interval}

@@ -47,6 +47,8 @@ class Mosquitto:
         store = self.data_dir / "store"
         store.mkdir(parents=True, exist_ok=True)
         self._write_passwords()
+        if not (self.data_dir / "acl").exists():
+            shutil.copy(SHIPPED.parent / "acl.conf", self.data_dir / "acl")
         configuration = self.data_dir / "mosquitto.conf"
         configuration.write_text(self.adapted(SHIPPED.read_text(encoding="utf-8")), encoding="utf-8")
         found = program()
@@ -66,7 +68,7 @@ class Mosquitto:
         put(r"^listener 1883$", f"listener {self.port} {service.LOOPBACK}")
         put(r"^persistence_location .*$", f"persistence_location {self.data_dir}/store/")
         put(r"^password_file .*$", f"password_file {self.data_dir}/passwords")
-        put(r"^acl_file .*$", f"acl_file {SHIPPED.parent}/acl.conf")
+        put(r"^acl_file .*$", f"acl_file {self.data_dir}/acl")
         # Started by root it would become the user mosquitto, who cannot read the test's folder.
         return text + ("user root\n" if os.geteuid() == 0 else "")
 
@@ -75,6 +77,11 @@ class Mosquitto:
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)
+
+    def reload(self) -> None:
+        """Let it read accounts and rights again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
 
     def add_user(self, name: str, password: str) -> None:
         """Add a device's account; read by Mosquitto at its next start."""
