@@ -23,6 +23,7 @@ class Server:
 
     http_url: str
     headers: dict[str, str] = field(default_factory=dict)
+    cookie: str = ""
 
     @property
     def live_url(self) -> str:
@@ -36,14 +37,15 @@ class Server:
 @contextmanager
 def running(settings: Settings) -> Iterator[Server]:
     """Serve in a thread until the block ends, with everything that `fleet run api` has."""
-    headers = headers_of(settings.database_url, USER, [Role.ADMIN, Role.DISPATCHER])
+    headers = headers_of(settings.database_url, USER, list(USER_ROLES))
+    cookie = session_of(settings.database_url, USER, list(USER_ROLES))["Cookie"]
     stop = threading.Event()
     listener = serve.bind(settings)
     port = listener.getsockname()[1]
     thread = threading.Thread(target=serve.serve, args=(settings, stop, listener), name="api-under-test")
     thread.start()
     try:
-        yield Server(f"http://127.0.0.1:{port}", headers)
+        yield Server(f"http://127.0.0.1:{port}", headers, cookie)
     finally:
         stop.set()
         thread.join(30)
@@ -52,6 +54,7 @@ def running(settings: Settings) -> Iterator[Server]:
 
 
 USER = "wang"
+USER_ROLES = (Role.ADMIN, Role.DISPATCHER)
 PASSWORD = "a long enough phrase"
 
 
