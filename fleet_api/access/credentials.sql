@@ -13,7 +13,7 @@ SELECT display_name, roles, depot_ids, must_change_password FROM users WHERE use
 -- Note that a session is in use, once a minute. Requests side by side do not wait for each other.
 UPDATE sessions SET last_seen_at = %(now)s
 WHERE token_hash = (SELECT token_hash FROM sessions WHERE token_hash = %(token_hash)s
-                    AND last_seen_at < %(now)s - interval '1 minute' FOR UPDATE SKIP LOCKED)
+                    AND last_seen_at < %(now)s::timestamptz - interval '1 minute' FOR UPDATE SKIP LOCKED)
 
 -- name: insert_session
 -- Keep a session.
@@ -44,7 +44,7 @@ WHERE t.token_hash = %(token_hash)s AND t.expires_at > %(now)s AND t.revoked_at 
 -- Note that a token is in use, once a minute. Requests side by side do not wait for each other.
 UPDATE api_tokens SET last_used_at = %(now)s
 WHERE token_id = (SELECT token_id FROM api_tokens WHERE token_id = %(token_id)s
-                  AND (last_used_at IS NULL OR last_used_at < %(now)s - interval '1 minute') FOR UPDATE SKIP LOCKED)
+                  AND (last_used_at IS NULL OR last_used_at < %(now)s::timestamptz - interval '1 minute') FOR UPDATE SKIP LOCKED)
 
 -- name: insert_token
 -- Keep a token.

@@ -35,9 +35,7 @@ class Action(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    by: ShortText | None = Field(
-        default=None, description="Not looked at: whoever is signed in does it. Taken so that older programs go on."
-    )
+    by: ShortText | None = Field(default=None, description="Not looked at: whoever is signed in does it.")
     revision: int | None = Field(default=None, ge=1, description="The revision you saw; another one is a conflict.")
 
 
