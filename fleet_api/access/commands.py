@@ -21,6 +21,8 @@ from fleet_core.embedded import state
 
 FIRST_ADMIN: Final = "admin"
 _PAGE: Final = 500
+_ROLES: Final = click.Choice([role.value for role in Role])
+_SCOPES: Final = click.Choice([scope.value for scope in Scope])
 
 _data = click.option(
     "--data",
@@ -36,7 +38,14 @@ def user() -> None:
 
 @user.command("add")
 @click.argument("user_id", metavar="NAME")
-@click.option("--role", "roles", multiple=True, required=True, type=click.Choice(list(Role)), help="May be repeated.")
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    required=True,
+    type=_ROLES,
+    help="May be repeated.",
+)
 @click.option("--depot", "depots", multiple=True, help="Only vehicles of this depot; may be repeated. None: all.")
 @click.option("--display-name", help="As others see it; NAME when absent.")
 @click.option("--language", type=click.Choice(["en", "zh-CN"]), default="en", show_default=True)
@@ -171,7 +180,12 @@ def token() -> None:
 @token.command("add")
 @click.argument("user_id", metavar="NAME")
 @click.option(
-    "--scope", "scopes", multiple=True, required=True, type=click.Choice(list(Scope)), help="May be repeated."
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    type=_SCOPES,
+    help="May be repeated.",
 )
 @click.option("--for", "purpose", default="command line", show_default=True, help="What it is for.")
 @click.option("--days", type=click.FloatRange(0, 730, min_open=True), default=90.0, show_default=True)

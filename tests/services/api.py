@@ -68,6 +68,8 @@ def put_user(
     must_change: bool = False,
 ) -> None:
     """A user, unless there is one; without a hash nobody signs in as them by password. Does not commit."""
+    if accounts.user_by_id(connection, user_id) is not None:
+        return
     for depot in depots or []:
         accounts.insert_depot(connection, depot, depot)
     fresh = accounts.Fresh(
