@@ -142,13 +142,14 @@ def test_the_role_of_the_guide_can_work_and_not_change_the_log(client: httpx.Cli
         owner.commit()
         owner.execute(f"ALTER ROLE {name} PASSWORD 'for this test'".encode())
         owner.commit()
-        with api.running(api.settings_for(re.sub("//[^@]+@", f"//{name}:for%20this%20test@", database_url))) as server:
-            with server.client(api.session_of(database_url, "zhao", [Role.ADMIN])) as working:
-                assert working.post("/api/vehicles", json={"vehicle_id": "v-9", "depot": "west"}).status_code == 201
-                assert working.get("/api/vehicles/v-9/track", params=SPAN).status_code == 200
-                wrong = working.post("/api/session", json={"user_id": "zhao", "password": "wrong"})
-                assert wrong.status_code == 401
-                assert working.get("/api/audit").json()["entries"][0]["outcome"] == "failed"
+        own = re.sub("//[^@]+@", f"//{name}:for%20this%20test@", database_url)
+        headers = api.session_of(database_url, "zhao", [Role.ADMIN])
+        with api.running(api.settings_for(own)) as server, server.client(headers) as working:
+            assert working.post("/api/vehicles", json={"vehicle_id": "v-9", "depot": "west"}).status_code == 201
+            assert working.get("/api/vehicles/v-9/track", params=SPAN).status_code == 200
+            wrong = working.post("/api/session", json={"user_id": "zhao", "password": "wrong"})
+            assert wrong.status_code == 401
+            assert working.get("/api/audit").json()["entries"][0]["outcome"] == "failed"
         owner.execute(f"SET ROLE {name}".encode())
         owner.commit()
         for statement in (

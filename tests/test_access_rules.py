@@ -1,5 +1,6 @@
 """The decisions of access, without a database: limits on failures, codes, passwords, denials, addresses."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -88,6 +89,20 @@ def test_passwords_are_kept_as_argon2id_and_nobody_matches_nothing() -> None:
     assert not passwords.matches("none", "none")
     assert not passwords.is_outdated(kept)
     assert passwords.is_outdated(kept.replace("t=3", "t=2"))
+
+
+def test_a_name_nobody_has_takes_as_long() -> None:
+    kept = passwords.hashed("correct horse battery")
+
+    def fastest(held: str | None) -> float:
+        spans = []
+        for _ in range(5):
+            began = time.perf_counter()
+            passwords.matches(held, "something else")
+            spans.append(time.perf_counter() - began)
+        return min(spans)
+
+    assert 0.5 < fastest(None) / fastest(kept) < 2
 
 
 @pytest.mark.parametrize(
