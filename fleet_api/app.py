@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 from fleet_api import guard, problems
-from fleet_api.access import gate
+from fleet_api.access import admission
 from fleet_api.live import LiveHub, install_live
 from fleet_api.pool import Pool
 from fleet_api.routes import (
@@ -95,14 +95,14 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.policy = policy
     app.state.responder = Responder(policy)
     problems.install(app)
-    gate.install(app)
+    admission.install(app)
     for module in _ROUTES:
         app.include_router(module.router)
     install_live(app)
     _install_pages(app)
-    undeclared = gate.undeclared([module.router for module in _ROUTES], app.routes)
+    undeclared = admission.undeclared([module.router for module in _ROUTES], app.routes)
     if undeclared:
-        raise gate.UndeclaredError("; ".join(undeclared))
+        raise admission.UndeclaredError("; ".join(undeclared))
     app.add_middleware(guard.Guard, loopback_only=settings.http_allow_remote == "no")
     return app
 
@@ -110,7 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
 def _install_pages(app: FastAPI) -> None:
     web = Path(str(files("fleet_api"))) / "web"
 
-    @app.get("/", include_in_schema=False, dependencies=[gate.PUBLIC])
+    @app.get("/", include_in_schema=False, dependencies=[admission.PUBLIC])
     def index() -> FileResponse:
         return FileResponse(web / "index.html", headers={"Cache-Control": "no-cache"})
 

@@ -1,9 +1,13 @@
 """`fleet device`: register and list telematics units from the command line."""
 
+import getpass
+
 import click
 
 from fleet_api import queries
-from fleet_core import db, settings, topics
+from fleet_api.access import audit
+from fleet_api.access.audit import Trail
+from fleet_core import clock, db, settings, topics
 from fleet_core.cli import Refusal
 
 _PAGE = 500
@@ -51,6 +55,8 @@ def add(device_id: str, vehicle_id: str, kind: str, imei: str | None) -> None:
         )
         if added is None:
             raise Refusal(f"there is a device {device_id!r} already")
+        trail = Trail("add_device", "device", device_id, details={"vehicle_id": vehicle_id})
+        audit.write_command(connection, trail, getpass.getuser(), clock.now())
         connection.commit()
     if new_vehicle is not None:
         click.echo(f"created vehicle {vehicle_id}")

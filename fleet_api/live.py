@@ -19,7 +19,7 @@ from psycopg import IsolationLevel
 from starlette.concurrency import run_in_threadpool
 
 from fleet_api import live_frames, live_source
-from fleet_api.access.gate import Answer, LiveGate
+from fleet_api.access.admission import Answer, LiveAdmission
 from fleet_api.access.principal import Declaration, Denial, Principal
 from fleet_api.access.roles import WATCHERS, Scope
 from fleet_api.live_client import Client, DoorBell
@@ -49,7 +49,7 @@ NOT_ALLOWED: Final = 4403
 # How long an ended session, or a right that was taken away, may still be watched with.
 LOOK_AGAIN_SECONDS: Final = 30.0
 
-GATE: Final = LiveGate(Declaration(frozenset(WATCHERS), Scope.READ))
+ADMISSION: Final = LiveAdmission(Declaration(frozenset(WATCHERS), Scope.READ))
 
 
 class LiveHub:
@@ -353,7 +353,7 @@ async def _look_again_on(socket: WebSocket, depots: Depots) -> None:
     """End the connection when the session does, or what they may see has changed."""
     while True:
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
-        who = await run_in_threadpool(GATE.look_again, socket)
+        who = await run_in_threadpool(ADMISSION.look_again, socket)
         if who != "unknown" and (not isinstance(who, Principal) or who.depots != depots):
             await _turn_away(socket, who)
             return
@@ -372,6 +372,6 @@ def install_live(app: FastAPI) -> None:
     """Add `/api/live` to the application; its hub is app.state.live."""
 
     @app.websocket("/api/live")
-    async def live(socket: WebSocket, who: Annotated[Answer, Depends(GATE)]) -> None:
+    async def live(socket: WebSocket, who: Annotated[Answer, Depends(ADMISSION)]) -> None:
         hub: LiveHub = socket.app.state.live
         await hub.serve(socket, who)

@@ -14,7 +14,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from fleet_api import app as application
-from fleet_api.access import gate
+from fleet_api.access import admission
 from fleet_api.access.roles import Role
 from fleet_core.embedded.postgres import EmbeddedPostgres
 from tests.services import api, databases
@@ -279,17 +279,17 @@ def test_what_a_body_names_is_looked_at_too(world: World) -> None:
 def test_a_route_without_a_declaration_keeps_the_api_from_starting(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bare, odd, twice = APIRouter(), APIRouter(), APIRouter(dependencies=[gate.PUBLIC])
+    bare, odd, twice = APIRouter(), APIRouter(), APIRouter(dependencies=[admission.PUBLIC])
     bare.get("/api/forgotten")(lambda: None)
-    odd.get("/api/odd/{contract_id}", dependencies=[gate.PUBLIC])(lambda: None)
-    twice.get("/api/twice", dependencies=[gate.PUBLIC])(lambda: None)
-    assert "does not declare" in gate.undeclared([bare], [])[0]
-    assert "contract_id" in gate.undeclared([odd], [])[0]
-    assert gate.undeclared([twice], [])
-    assert gate.undeclared([], FastAPI().routes), "the documentation pages of the framework"
+    odd.get("/api/odd/{contract_id}", dependencies=[admission.PUBLIC])(lambda: None)
+    twice.get("/api/twice", dependencies=[admission.PUBLIC])(lambda: None)
+    assert "does not declare" in admission.undeclared([bare], [])[0]
+    assert "contract_id" in admission.undeclared([odd], [])[0]
+    assert admission.undeclared([twice], [])
+    assert admission.undeclared([], FastAPI().routes), "the documentation pages of the framework"
 
     module = ModuleType("forgotten")
     module.router = bare  # type: ignore[attr-defined]
     monkeypatch.setattr(application, "_ROUTES", (*application._ROUTES, module))
-    with pytest.raises(gate.UndeclaredError, match="/api/forgotten does not declare who may use it"):
+    with pytest.raises(admission.UndeclaredError, match="/api/forgotten does not declare who may use it"):
         application.create_app(api.settings_for(database_url))

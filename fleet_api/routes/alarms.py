@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from fleet_api import queries
-from fleet_api.access.gate import Caller, allowed
+from fleet_api.access.admission import Caller, allowed
 from fleet_api.access.roles import EVERYONE, Scope
 from fleet_api.requests import Transaction, VehicleId
 from fleet_api.times import Utc

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from fleet_api.access import audit
+from fleet_api.access.admission import allowed
 from fleet_api.access.audit import Outcome
-from fleet_api.access.gate import allowed
 from fleet_api.access.roles import OVERSEERS, Scope
 from fleet_api.requests import Limit, Transaction
 from fleet_api.times import Utc, Zoned

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, Field
 
-from fleet_api.access.gate import allowed
+from fleet_api.access.admission import allowed
 from fleet_api.access.roles import EVERYONE, Scope
 from fleet_api.problems import Problem, documented
 from fleet_core.settings import Settings

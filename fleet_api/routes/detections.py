@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
-from fleet_api.access.gate import Caller, allowed
+from fleet_api.access.admission import Caller, allowed
 from fleet_api.access.roles import EVERYONE, Scope
 from fleet_api.problems import documented
 from fleet_api.requests import Limit, Transaction, VehicleId, no_such

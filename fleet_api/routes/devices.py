@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from fleet_api import queries
 from fleet_api.access import visible
-from fleet_api.access.gate import Caller, Traced, allowed
+from fleet_api.access.admission import Caller, Traced, allowed
 from fleet_api.access.roles import EVERYONE, KEEPERS, Scope
 from fleet_api.problems import Problem, documented
 from fleet_api.requests import (

@@ -8,7 +8,7 @@ import shapely
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from fleet_api.access.gate import Caller, Traced, allowed
+from fleet_api.access.admission import Caller, Traced, allowed
 from fleet_api.access.roles import EVERYONE, PLANNERS, Scope
 from fleet_api.problems import Problem, documented
 from fleet_api.requests import Cursor, Limit, Revision, ShortText, Transaction, VehicleId, no_such, stale_revision

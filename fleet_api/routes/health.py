@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from fleet_api import queries
-from fleet_api.access.gate import PUBLIC
+from fleet_api.access.admission import PUBLIC
 from fleet_api.live import LiveHub
 from fleet_api.pool import BusyError, Pool
 from fleet_api.times import Utc

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from fleet_api.access import visible
-from fleet_api.access.gate import Caller, allowed
+from fleet_api.access.admission import Caller, allowed
 from fleet_api.access.principal import Principal
 from fleet_api.access.roles import EVERYONE, INVOLVED, RESPONDERS, Scope
 from fleet_api.problems import Problem, documented

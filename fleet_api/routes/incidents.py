@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
-from fleet_api.access.gate import Caller, allowed
+from fleet_api.access.admission import Caller, allowed
 from fleet_api.access.roles import EVERYONE, Scope
 from fleet_api.problems import Problem, documented
 from fleet_api.requests import Limit, Transaction, VehicleId, no_such

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fleet_api.access import visible
-from fleet_api.access.gate import Caller, Traced, allowed
+from fleet_api.access.admission import Caller, Traced, allowed
 from fleet_api.access.roles import EVERYONE, INVOLVED, RESPONDERS, Scope
 from fleet_api.problems import Problem, documented
 from fleet_api.requests import LongText, ShortText, Transaction, VehicleId
@@ -134,7 +134,9 @@ def take_report(
     if not reports.vehicle_exists(connection, body.vehicle_id):
         raise nowhere
     told = {**body.model_dump(), "taken_by": body.taken_by or who.user_id}
-    report = reports.Report(**told, reported_at=now, request_key=key)
+    # A key is its sender's: the same one of somebody else is another report.
+    request_key = None if key is None else f"{who.user_id}:{key}"
+    report = reports.Report(**told, reported_at=now, request_key=request_key)
     responder: Responder = request.app.state.responder
     report_id, incident_id = reports.take_report(connection, report, responder)
     traced.about("vehicle", body.vehicle_id, report_id=report_id, incident_id=incident_id)

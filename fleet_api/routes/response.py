@@ -8,7 +8,7 @@ import psycopg
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from fleet_api.access.gate import Caller, Traced, allowed
+from fleet_api.access.admission import Caller, Traced, allowed
 from fleet_api.access.principal import Principal
 from fleet_api.access.roles import EVERYONE, PLANNERS, Scope
 from fleet_api.problems import Problem, documented

@@ -11,8 +11,8 @@ from fleet_api import problems
 from fleet_api.access import accounts, audit, credentials, identity, passwords, sign_in, totp
 from fleet_api.access import origin as origins
 from fleet_api.access.accounts import Secrets
+from fleet_api.access.admission import PUBLIC, Caller, Traced, allowed
 from fleet_api.access.audit import Trail
-from fleet_api.access.gate import PUBLIC, Caller, Traced, allowed
 from fleet_api.access.principal import Principal
 from fleet_api.access.roles import EVERYONE, Role, Scope
 from fleet_api.access.sign_in import Proof

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from fleet_api.access import accounts, credentials
-from fleet_api.access.gate import Caller, Traced, allowed
+from fleet_api.access.admission import Caller, Traced, allowed
 from fleet_api.access.roles import OVERSEERS, Role, Scope
 from fleet_api.problems import Problem, documented
 from fleet_api.requests import Limit, ShortText, Transaction, no_such

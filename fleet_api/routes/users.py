@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fleet_api.access import accounts, credentials, passwords
 from fleet_api.access.accounts import Fresh, User
-from fleet_api.access.gate import Caller, Traced, allowed
+from fleet_api.access.admission import Caller, Traced, allowed
 from fleet_api.access.roles import EVERYONE, OVERSEERS, Role, Scope
 from fleet_api.problems import Problem, documented
 from fleet_api.requests import Cursor, Limit, Revision, ShortText, Transaction, no_such

@@ -1,8 +1,8 @@
-"""The declaration beside each route of who may use it, and the gate it puts before it.
+"""The declaration beside each route of who may use it, and the admission it puts before it.
 
     @router.post("", dependencies=[allowed(*PLANNERS, scope=Scope.FLEET)])
 
-The gate finds out who asks, refuses what is not declared, looks at the depots of what the address names, and after the
+Admission finds out who asks, refuses what is not declared, looks at the depots of what the address names, and after the
 route writes the audit log in the route's own transaction. A route without a declaration keeps the API from starting.
 """
 
@@ -51,7 +51,7 @@ class Denied(Problem):
         self.who, self.trail = who, trail
 
 
-class Gate:
+class Admission:
     """Lets those through whom the declaration names."""
 
     def __init__(self, declared: Declaration) -> None:
@@ -76,8 +76,8 @@ class Gate:
             audit.write(connection, who, trail, origin.origin_of(request), clock.now())
 
 
-class HistoryGate(Gate):
-    """A gate before a history of positions: reading it is written down with its purpose."""
+class HistoryAdmission(Admission):
+    """Admission to a history of positions: reading it is written down with its purpose."""
 
     def __call__(
         self,
@@ -106,7 +106,7 @@ class HistoryGate(Gate):
 Answer = Principal | Denial | Literal["unknown"] | None
 
 
-class LiveGate:
+class LiveAdmission:
     """Finds out who opens a WebSocket. It does not refuse: a browser is told a reason only after it was accepted."""
 
     def __init__(self, declared: Declaration) -> None:
@@ -160,11 +160,11 @@ def allowed(
     written down. `while_password_is_old`: also before a password that must be changed was.
     """
     declared = Declaration(frozenset(roles), scope, whole_fleet, while_password_is_old)
-    return Depends((HistoryGate if history else Gate)(declared), scope="function")
+    return Depends((HistoryAdmission if history else Admission)(declared), scope="function")
 
 
 def caller(request: Request) -> Principal:
-    """Who passed the gate."""
+    """Who was admitted."""
     who: Principal = request.state.principal
     return who
 
@@ -186,7 +186,7 @@ def undeclared(routers: Iterable[APIRouter], others: Sequence[BaseRoute]) -> lis
         path = getattr(route, "path", "")
         if isinstance(route, APIRoute | APIWebSocketRoute):
             calls = [dependant.call for dependant in route.dependant.dependencies]
-            if sum(isinstance(call, Gate | LiveGate | Public) for call in calls) != 1:
+            if sum(isinstance(call, Admission | LiveAdmission | Public) for call in calls) != 1:
                 found.append(f"{path} does not declare who may use it")
             unknown = visible.unknown_parameters(route.param_convertors)
             if unknown:
