@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
 import click
@@ -21,7 +22,9 @@ from websockets.sync.client import connect
 
 from benchmarks import ingest, services, stream
 from benchmarks.services import Services
-from fleet_core import clock, topics
+from fleet_api.access import accounts, credentials
+from fleet_api.access.roles import Role, Scope
+from fleet_core import clock, db, topics
 
 _HTTP_PORT: Final = 19_180
 _TICK_SECONDS: Final = 0.01
@@ -85,6 +88,7 @@ def bench(rate: int, alarms: int, seconds: int, as_json: bool) -> None:
 
 def measure(running: Services, rate: int, alarms: int, seconds: int) -> tuple[Seen, int]:
     """Start ingest and API, publish, watch. Returns what was seen and how many messages were sent."""
+    token = _viewer_token(running.database_url)
     worker = ingest.start_worker(running)
     api = subprocess.Popen(
         [sys.executable, "-m", "fleet_core.cli", "run", "api"], env=running.environment(http_port=str(_HTTP_PORT))
@@ -96,7 +100,7 @@ def measure(running: Services, rate: int, alarms: int, seconds: int) -> tuple[Se
         publisher = threading.Thread(target=_publish, args=(running.mqtt_url, rate, alarms, stop, sent))
         publisher.start()
         try:
-            seen = _watch(_WARM_UP_SECONDS, seconds)
+            seen = _watch(_WARM_UP_SECONDS, seconds, token)
         finally:
             stop.set()
             publisher.join()
@@ -143,11 +147,23 @@ def _publish(mqtt_url: str, rate: int, alarms: int, stop: threading.Event, sent:
     publisher.loop_stop()
 
 
-def _watch(warm_up_s: float, seconds: float) -> Seen:
+def _viewer_token(database_url: str) -> str:
+    """What a viewer sends who may see every vehicle."""
+    now = clock.now()
+    with db.connect(database_url, "bench") as connection:
+        viewer = accounts.Fresh("bench", "Bench", "en", "none", False, [Role.DISPATCHER.value], None, "bench")
+        accounts.insert_user(connection, viewer)
+        _, secret = credentials.begin_token(
+            connection, "bench", "bench", {Scope.READ}, created_by="bench", now=now, expires_at=now + timedelta(days=1)
+        )
+    return secret
+
+
+def _watch(warm_up_s: float, seconds: float, token: str) -> Seen:
     seen = Seen()
     newest: dict[int, int] = {}
     opened: set[int] = set()
-    with _connected() as socket:
+    with _connected(token) as socket:
         socket.send(json.dumps({"viewport": [-180, -90, 180, 90]}))
         begin = time.monotonic() + warm_up_s
         while (now := time.monotonic()) < begin + seconds:
@@ -193,11 +209,14 @@ def _ms_of(text: str) -> float:
     return float(np.datetime64(text.removesuffix("Z"), "us").astype(np.int64)) / 1000.0
 
 
-def _connected() -> Any:
+def _connected(token: str) -> Any:
+    headers = {"Authorization": f"Bearer {token}"}
     deadline = time.monotonic() + 60
     while True:
         try:
-            return connect(f"ws://127.0.0.1:{_HTTP_PORT}/api/live", max_size=None, compression=None)
+            return connect(
+                f"ws://127.0.0.1:{_HTTP_PORT}/api/live", max_size=None, compression=None, additional_headers=headers
+            )
         except OSError:
             if time.monotonic() > deadline:
                 raise

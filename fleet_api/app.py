@@ -11,10 +11,12 @@ from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 from fleet_api import guard, problems
+from fleet_api.access import admission
 from fleet_api.live import LiveHub, install_live
 from fleet_api.pool import Pool
 from fleet_api.routes import (
     alarms,
+    audit_log,
     basemap,
     detections,
     devices,
@@ -24,6 +26,9 @@ from fleet_api.routes import (
     incidents,
     reports,
     response,
+    session,
+    tokens,
+    users,
     vehicles,
 )
 from fleet_core.settings import Settings
@@ -49,13 +54,18 @@ _ROUTES: Final = (
     reports,
     geofences,
     response,
+    session,
+    users,
+    tokens,
+    audit_log,
 )
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The application on `settings.database_url`. Needs no database to be made, only to answer.
 
-    Raises SettingsError when the database URL is missing or the response policy cannot be used.
+    Raises SettingsError when the database URL is missing or the response policy cannot be used, UndeclaredError when a
+    route does not say who may use it.
     """
     settings.require("database_url")
     hub = LiveHub(settings.database_url)
@@ -85,10 +95,14 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.policy = policy
     app.state.responder = Responder(policy)
     problems.install(app)
+    admission.install(app)
     for module in _ROUTES:
         app.include_router(module.router)
     install_live(app)
     _install_pages(app)
+    undeclared = admission.undeclared([module.router for module in _ROUTES], app.routes)
+    if undeclared:
+        raise admission.UndeclaredError("; ".join(undeclared))
     app.add_middleware(guard.Guard, loopback_only=settings.http_allow_remote == "no")
     return app
 
@@ -96,7 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
 def _install_pages(app: FastAPI) -> None:
     web = Path(str(files("fleet_api"))) / "web"
 
-    @app.get("/", include_in_schema=False)
+    @app.get("/", include_in_schema=False, dependencies=[admission.PUBLIC])
     def index() -> FileResponse:
         return FileResponse(web / "index.html", headers={"Cache-Control": "no-cache"})
 

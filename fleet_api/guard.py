@@ -1,8 +1,8 @@
-"""Keeps other web sites out of a server that a browser on the same machine can reach, and sets security headers.
+"""Keeps other web sites out of a server that a browser can reach, sets security headers, and gives requests their ids.
 
-Until sign-in exists the only protection is that nobody else can talk to us. A browser can be made to: by a foreign page
-that opens a WebSocket or posts a form (so the Origin must be ours), and by DNS rebinding, where a foreign name is
-pointed at 127.0.0.1 (so on loopback the Host must be a loopback name).
+A browser can be made to talk to us in its user's name: by a foreign page that opens a WebSocket or posts a form (so the
+Origin must be ours), and by DNS rebinding, where a foreign name is pointed at 127.0.0.1 (so on loopback the Host must
+be a loopback name). This stands before sign-in and beside the cookie's own rules.
 """
 
 from collections.abc import Iterable
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fleet_api import problems
+from fleet_api.access.origin import chosen_request_id
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -70,9 +71,18 @@ class Guard:
                 await send({"type": "websocket.close", "code": 1008, "reason": reason})
             return
 
+        sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+        request_id = chosen_request_id(None if sent is None else sent.decode("latin-1"))
+        scope.setdefault("state", {})["request_id"] = request_id
+        more = [*SECURITY_HEADERS, (b"x-request-id", request_id.encode())]
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], *SECURITY_HEADERS]}
+                headers = [*message["headers"], *more]
+                # What is answered is for one person: no cache on the way, or of a shared computer, keeps it.
+                if scope["path"].startswith("/api/") and all(name.lower() != b"cache-control" for name, _ in headers):
+                    headers.append((b"cache-control", b"no-store"))
+                message = {**message, "headers": headers}
             await send(message)
 
         if reason is None:

@@ -9,19 +9,22 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections import deque
 from collections.abc import AsyncIterator
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import psycopg
-from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+from fastapi import Depends, FastAPI, WebSocket, WebSocketDisconnect
 from psycopg import IsolationLevel
+from starlette.concurrency import run_in_threadpool
 
-from fleet_api import live_frames, live_source, live_wire
+from fleet_api import live_frames, live_source
+from fleet_api.access.admission import Answer, LiveAdmission
+from fleet_api.access.principal import Declaration, Denial, Principal
+from fleet_api.access.roles import WATCHERS, Scope
+from fleet_api.live_client import Client, DoorBell
 from fleet_api.live_source import SQL
-from fleet_api.live_state import FleetState, Sent
-from fleet_api.live_wire import LiveWire
+from fleet_api.live_state import Depots, FleetState
 from fleet_core import clock
 from incidents import cases
 
@@ -31,7 +34,6 @@ AsyncConnection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 CHANNEL: Final = "fleet_live"
 MAX_CLIENTS: Final = 500
-MAX_PENDING_TEXTS: Final = 500
 POLL_SECONDS: Final = 1.0
 MIN_READ_SECONDS: Final = 0.2
 MIN_FRAME_SECONDS: Final = 0.1
@@ -42,51 +44,12 @@ MAX_BACKOFF_SECONDS: Final = 5.0
 
 TRY_LATER: Final = 1013
 BAD_MESSAGE: Final = 1008
+SIGN_IN: Final = 4401
+NOT_ALLOWED: Final = 4403
+# How long an ended session, or a right that was taken away, may still be watched with.
+LOOK_AGAIN_SECONDS: Final = 30.0
 
-
-class DoorBell:
-    """Which reads were asked for since the last look: `v`ehicles, `a`larms, `i`ncidents, positions (``)."""
-
-    def __init__(self) -> None:
-        self._rung = asyncio.Event()
-        self._reasons: set[str] = set()
-
-    def ring(self, payload: str) -> None:
-        """Note a notification; an unknown payload asks for positions."""
-        self._reasons.add(payload if payload in ("a", "i", "v") else "")
-        self._rung.set()
-
-    async def wait(self, seconds: float) -> set[str]:
-        """What was asked for, at once when something was, after `seconds` at the latest."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._rung.wait(), max(0.0, seconds))
-        self._rung.clear()
-        reasons, self._reasons = self._reasons, set()
-        return reasons
-
-
-class Client:
-    """What is pending for one client."""
-
-    def __init__(self, socket: WebSocket) -> None:
-        self.socket = socket
-        self.wire: LiveWire | None = socket.scope.get("extensions", {}).get(live_wire.EXTENSION)
-        self.wake = asyncio.Event()
-        self.texts: deque[str] = deque()
-        self.box: live_frames.Box | None = None
-        self.sent: Sent | None = None
-        # Revision up to which was looked for news: it goes on while `sent` waits for something in the box to change.
-        self.looked_at = 0
-        self.state: FleetState | None = None
-        self.named = np.zeros(0, dtype=np.bool_)
-
-    def tell(self, text: str) -> None:
-        """Queue a text; a client that leaves too many unread is cut off, since none may be dropped silently."""
-        if len(self.texts) < MAX_PENDING_TEXTS:
-            self.texts.append(text)
-        elif self.wire is not None:
-            self.wire.cut_off("too slow: alarms were not read")
-        self.wake.set()
+ADMISSION: Final = LiveAdmission(Declaration(frozenset(WATCHERS), Scope.READ))
 
 
 class LiveHub:
@@ -234,6 +197,7 @@ class LiveHub:
         async with asyncio.timeout(READ_TIMEOUT_SECONDS), reader.transaction():
             current = await self._snapshot(reader)
             retired = await (await reader.execute(SQL["retired_vehicles"])).fetchall()
+            depots = await (await reader.execute(SQL["depots_of_vehicles"])).fetchall()
             cursor = await reader.execute(SQL["positions"], {"seen": None}, binary=True)
             row = await cursor.fetchone()
         assert row is not None
@@ -244,6 +208,7 @@ class LiveHub:
             self._state = FleetState(self._state.revision + 1, self._state.generation + 1)
         elif start_again:
             self._state.distrust()
+        self._state.set_depots(dict(depots))
         self._state.apply(columns)
         self._wake_all()
 
@@ -260,8 +225,10 @@ class LiveHub:
 
     def _tell(self, message: dict[str, object]) -> None:
         text = json.dumps(message, allow_nan=False)
+        vehicle_id = message.get("vehicle_id")
         for client in self._clients:
-            client.tell(text)
+            if vehicle_id is None or self._state.is_shown(str(vehicle_id), client.depots):
+                client.tell(text)
 
     def _wake_all(self) -> None:
         for client in self._clients:
@@ -269,19 +236,24 @@ class LiveHub:
 
     # ---- one client
 
-    async def serve(self, socket: WebSocket) -> None:
-        """Talk to one client until it goes or is cut off."""
+    async def serve(self, socket: WebSocket, who: Answer) -> None:
+        """Talk to one client until it goes, is cut off or may no more."""
+        # Accepted first: a browser is told no reason of a connection that never was.
         await socket.accept()
+        if not isinstance(who, Principal):
+            await _turn_away(socket, who)
+            return
         if len(self._clients) >= MAX_CLIENTS:
             await socket.close(TRY_LATER, f"too many live connections: at most {MAX_CLIENTS}")
             return
-        client = Client(socket)
+        client = Client(socket, who.depots)
         client.tell(json.dumps({"type": "hello", "protocol": live_frames.VERSION, "feed": self.state}))
         self._clients.add(client)
         try:
             sending = asyncio.create_task(self._send_on(client))
             receiving = asyncio.create_task(self._receive_on(client))
-            done, rest = await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
+            watching = asyncio.create_task(_look_again_on(socket, who.depots))
+            done, rest = await asyncio.wait((sending, receiving, watching), return_when=asyncio.FIRST_COMPLETED)
             for task in rest:
                 task.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
@@ -346,7 +318,7 @@ class LiveHub:
         state, now_ms = self._state, clock.now_ms()
         if client.state is not state:
             client.state, client.sent, client.named = state, None, np.zeros(0, dtype=np.bool_)
-        update = state.update_for(box, client.sent, now_ms)
+        update = state.update_for(box, client.sent, now_ms, client.depots)
         client.looked_at = state.revision
         if (
             client.sent is not None
@@ -377,10 +349,29 @@ class LiveHub:
         return live_frames.encode_names(state.revision, now_ms, unnamed.astype(np.uint32), names)
 
 
+async def _look_again_on(socket: WebSocket, depots: Depots) -> None:
+    """End the connection when the session does, or what they may see has changed."""
+    while True:
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        who = await run_in_threadpool(ADMISSION.look_again, socket)
+        if who != "unknown" and (not isinstance(who, Principal) or who.depots != depots):
+            await _turn_away(socket, who)
+            return
+
+
+async def _turn_away(socket: WebSocket, who: Answer) -> None:
+    if who == "unknown":
+        await socket.close(TRY_LATER, "the database cannot be reached")
+    elif isinstance(who, Denial):
+        await socket.close(NOT_ALLOWED, who.sentence)
+    else:
+        await socket.close(SIGN_IN, "sign in first" if who is None else "your depots changed: connect again")
+
+
 def install_live(app: FastAPI) -> None:
     """Add `/api/live` to the application; its hub is app.state.live."""
 
     @app.websocket("/api/live")
-    async def live(socket: WebSocket) -> None:
+    async def live(socket: WebSocket, who: Annotated[Answer, Depends(ADMISSION)]) -> None:
         hub: LiveHub = socket.app.state.live
-        await hub.serve(socket)
+        await hub.serve(socket, who)

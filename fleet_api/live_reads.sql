@@ -19,6 +19,10 @@ WHERE p.device_time IS NOT NULL AND p.lat_deg IS NOT NULL AND p.lon_deg IS NOT N
        OR (p.changed_xid >= pg_snapshot_xmin(%(seen)s::pg_snapshot)
            AND NOT pg_visible_in_snapshot(p.changed_xid, %(seen)s::pg_snapshot)))
 
+-- name: depots_of_vehicles
+-- Which depot each vehicle is in, for clients who are shown some.
+SELECT vehicle_id, depot FROM vehicles WHERE depot IS NOT NULL
+
 -- name: retired_vehicles
 -- Vehicles that are not shown although the store still has their last position.
 SELECT vehicle_id FROM vehicles WHERE retired_at IS NOT NULL

@@ -1,6 +1,6 @@
 """What the live channel knows of all vehicles, as NumPy arrays, and the frames that follow from it. Pure."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +11,8 @@ from fleet_api import live_frames
 from fleet_api.live_frames import Box
 
 Bools = NDArray[np.bool_]
+# The depots whose vehicles a client is shown; None: every vehicle.
+Depots = frozenset[str] | None
 
 _FIRST_CAPACITY: Final = 1024
 # Frames kept to be shared by clients with the same need at the same revision; more distinct needs are encoded anew.
@@ -80,7 +82,24 @@ class FleetState:
         self._speed = np.zeros(_FIRST_CAPACITY, dtype=np.uint16)
         self._ignition = np.zeros(_FIRST_CAPACITY, dtype=np.int8)
         self._changed_at = np.zeros(_FIRST_CAPACITY, dtype=np.uint64)
-        self._shared: dict[tuple[Box, int], Update] = {}
+        self._shared: dict[tuple[Box, int, Depots], Update] = {}
+        # Depot of a row as a number; -1 is in none. Only of use to clients who are shown some depots.
+        self._depot = np.full(_FIRST_CAPACITY, -1, dtype=np.int32)
+        self._depot_of: Mapping[str, str] = {}
+        self._depot_numbers: dict[str, int] = {}
+
+    def set_depots(self, depot_of: Mapping[str, str]) -> None:
+        """Take over in which depot each vehicle is. When that changed, every client starts again from a snapshot."""
+        if depot_of == self._depot_of:
+            return
+        self._depot_of = depot_of
+        for vehicle_id, row in self._index.items():
+            self._depot[row] = self._depot_number(vehicle_id)
+        self.distrust()
+
+    def is_shown(self, vehicle_id: str, depots: Depots) -> bool:
+        """Whether a client with these depots hears of a vehicle."""
+        return depots is None or self._depot_of.get(vehicle_id) in depots
 
     def knows_only(self, vehicle_ids: Collection[str]) -> bool:
         """Whether every vehicle here is among `vehicle_ids`."""
@@ -121,20 +140,24 @@ class FleetState:
         self.revision += 1
         self._shared.clear()
 
-    def update_for(self, box: Box, sent: Sent | None, now_ms: int) -> Update:
+    def update_for(self, box: Box, sent: Sent | None, now_ms: int, depots: Depots = None) -> Update:
         """The next frame for a client: a delta to what it has, or a snapshot when there is any doubt.
 
         A delta holds the vehicles that changed and are in the box or were in it when the client last heard, so that one
-        that leaves is seen to leave.
+        that leaves is seen to leave. Both hold only vehicles of `depots`.
         """
         delta = sent is not None and sent.box == box and sent.generation == self.generation
         base = sent.revision if delta and sent is not None else 0
-        # What a client holds follows from box and revision alone, so all clients at one base share one frame.
-        shared = self._shared.get((box, base))
+        # What a client holds follows from these alone, so all clients at one base share one frame.
+        need = (box, base, depots)
+        shared = self._shared.get(need)
         if shared is not None and now_ms - shared.made_at_ms < _SHARED_FOR_MS:
             return shared
         every = slice(self.count)
         inside = box.holds(self._lon_e7[every], self._lat_e7[every])
+        if depots is not None:
+            numbers = [self._depot_numbers[depot] for depot in depots if depot in self._depot_numbers]
+            inside &= np.isin(self._depot[every], numbers)
         if delta and sent is not None:
             before = np.zeros(self.count, dtype=np.bool_)
             before[: len(sent.inside)] = sent.inside
@@ -156,12 +179,12 @@ class FleetState:
             ignition=self._ignition[rows],
         )
         update = Update(frame, rows, Sent(box, self.generation, self.revision, inside), now_ms)
-        if len(self._shared) < _SHARED_FRAMES or (box, base) in self._shared:
-            self._shared[box, base] = update
+        if len(self._shared) < _SHARED_FRAMES or need in self._shared:
+            self._shared[need] = update
         return update
 
     def _register(self, vehicle_ids: list[str]) -> NDArray[np.intp]:
-        index = self._index
+        index, first = self._index, self.count
         for vehicle_id in vehicle_ids:
             if vehicle_id not in index:
                 index[vehicle_id] = len(self.names)
@@ -169,10 +192,16 @@ class FleetState:
         self.count = len(self.names)
         if self.count > len(self._lon_e7):
             self._grow(max(self.count, 2 * len(self._lon_e7)))
+        for row in range(first, self.count):
+            self._depot[row] = self._depot_number(self.names[row].decode())
         return np.fromiter((index[vehicle_id] for vehicle_id in vehicle_ids), dtype=np.intp, count=len(vehicle_ids))
 
+    def _depot_number(self, vehicle_id: str) -> int:
+        depot = self._depot_of.get(vehicle_id)
+        return -1 if depot is None else self._depot_numbers.setdefault(depot, len(self._depot_numbers))
+
     def _grow(self, capacity: int) -> None:
-        for name in ("_lon_e7", "_lat_e7", "_time_ms", "_heading", "_speed", "_ignition", "_changed_at"):
+        for name in ("_lon_e7", "_lat_e7", "_time_ms", "_heading", "_speed", "_ignition", "_changed_at", "_depot"):
             column = getattr(self, name)
             grown = np.zeros(capacity, dtype=column.dtype)
             grown[: len(column)] = column

@@ -19,11 +19,13 @@ log = logging.getLogger("fleet.api")
 MEDIA_TYPE: Final = "application/problem+json"
 _TITLES: Final = {
     400: "Bad request",
+    401: "Not signed in",
     403: "Refused",
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",
     422: "Not understood",
+    429: "Too many attempts",
     503: "Not available now",
 }
 
@@ -44,14 +46,24 @@ class ProblemDocument(BaseModel):
     status: int
     detail: str = Field(description="One sentence for people.")
     field: str | None = Field(default=None, description="Parameter or key that is wrong.")
+    code: str | None = Field(default=None, description="For programs, where the status leaves it open.")
 
 
 def response(status: int, detail: str, field: str | None = None, **extra: object) -> JSONResponse:
     """A problem document."""
     body = {"type": "about:blank", "title": _TITLES.get(status, "Error"), "status": status, "detail": detail}
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": str(extra.get("retry_after_s", 1))}}
     return JSONResponse(
-        {**body, **({"field": field} if field else {}), **extra}, status_code=status, media_type=MEDIA_TYPE
+        {**body, **({"field": field} if field else {}), **extra},
+        status_code=status,
+        headers=headers.get(status),
+        media_type=MEDIA_TYPE,
     )
+
+
+def answer(problem: Problem) -> JSONResponse:
+    """A problem as an answer, where raising it would undo what the request wrote."""
+    return response(problem.status, problem.detail, problem.field, **problem.extra)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -67,7 +79,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Problem)
     def _problem(_request: Request, error: Problem) -> JSONResponse:
-        return response(error.status, error.detail, error.field, **error.extra)
+        return answer(error)
 
     @app.exception_handler(RequestValidationError)
     def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -79,9 +91,9 @@ def install(app: FastAPI) -> None:
             404: f"There is nothing at {request.url.path}.",
             405: f"{request.method} is not possible at {request.url.path}.",
         }
-        answer = response(error.status_code, said.get(error.status_code, f"{error.detail}."))
-        answer.headers.update(error.headers or {})
-        return answer
+        told = response(error.status_code, said.get(error.status_code, f"{error.detail}."))
+        told.headers.update(error.headers or {})
+        return told
 
     @app.exception_handler(BusyError)
     def _busy(_request: Request, error: BusyError) -> JSONResponse:

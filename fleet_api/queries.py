@@ -121,12 +121,14 @@ def pattern_of(text: str | None) -> str | None:
 
 
 def list_vehicles(
-    connection: Connection, *, text: str | None, depot: str | None, with_retired: bool, after: str, limit: int
-) -> list[Vehicle]:
-    """Up to `limit` vehicles whose id comes after `after` (byte order)."""
+    connection: Connection, *, text: str | None, depot: str | None, with_retired: bool, after: str, limit: int,
+    depots: list[str] | None = None,
+) -> list[Vehicle]:  # fmt: skip
+    """Up to `limit` vehicles whose id comes after `after` (byte order); `depots` None does not narrow."""
     parameters = {
         "pattern": pattern_of(text),
         "depot": depot,
+        "depots": depots,
         "with_retired": with_retired,
         "after": after,
         "limit": limit,
@@ -141,6 +143,7 @@ def vehicle_by_id(connection: Connection, vehicle_id: str) -> Vehicle | None:
 
 def insert_vehicle(connection: Connection, values: dict[str, Any]) -> Vehicle | None:
     """Create a vehicle and tell the live feed. None: the id is taken. psycopg.errors.UniqueViolation: the plate is."""
+    _list_depot(connection, values["depot"])
     vehicle = _one(connection, Vehicle, "insert_vehicle", values)
     if vehicle is not None:
         connection.execute(_SQL["ring_vehicles_changed"])
@@ -149,6 +152,7 @@ def insert_vehicle(connection: Connection, values: dict[str, Any]) -> Vehicle | 
 
 def update_vehicle(connection: Connection, values: dict[str, Any]) -> Vehicle | None:
     """Write all editable fields and tell the live feed. None: `revision` is not the stored one."""
+    _list_depot(connection, values["depot"])
     vehicle = _one(connection, Vehicle, "update_vehicle", values)
     if vehicle is not None:
         connection.execute(_SQL["ring_vehicles_changed"])
@@ -156,10 +160,17 @@ def update_vehicle(connection: Connection, values: dict[str, Any]) -> Vehicle | 
 
 
 def list_devices(
-    connection: Connection, *, text: str | None, vehicle_id: str | None, after: str, limit: int
-) -> list[Device]:
-    """Up to `limit` devices whose id comes after `after` (byte order)."""
-    parameters = {"pattern": pattern_of(text), "vehicle_id": vehicle_id, "after": after, "limit": limit}
+    connection: Connection, *, text: str | None, vehicle_id: str | None, after: str, limit: int,
+    depots: list[str] | None = None,
+) -> list[Device]:  # fmt: skip
+    """Up to `limit` devices whose id comes after `after` (byte order); `depots` None does not narrow."""
+    parameters = {
+        "pattern": pattern_of(text),
+        "vehicle_id": vehicle_id,
+        "after": after,
+        "limit": limit,
+        "depots": depots,
+    }
     return _all(connection, Device, "list_devices", parameters)
 
 
@@ -179,11 +190,14 @@ def update_device(connection: Connection, values: dict[str, Any]) -> Device | No
 
 
 def latest_positions(
-    connection: Connection, viewport: tuple[float, float, float, float] | None, limit: int
+    connection: Connection,
+    viewport: tuple[float, float, float, float] | None,
+    limit: int,
+    depots: list[str] | None = None,
 ) -> list[Position]:
     """Positions of vehicles in service by id; `viewport` is west, south, east, north in degrees."""
     west, south, east, north = viewport or (None, None, None, None)
-    parameters = {"west": west, "south": south, "east": east, "north": north, "limit": limit}
+    parameters = {"west": west, "south": south, "east": east, "north": north, "limit": limit, "depots": depots}
     return [Position(*map(_finite, row)) for row in connection.execute(_SQL["latest_positions"], parameters)]
 
 
@@ -193,9 +207,12 @@ def latest_position_of(connection: Connection, vehicle_id: str) -> Position | No
     return None if row is None else Position(*map(_finite, row))
 
 
-def recent_alarms(connection: Connection, vehicle_id: str | None, limit: int) -> list[Alarm]:
-    """Newest alarms, newest first."""
-    rows = connection.execute(_SQL["recent_alarms"], {"vehicle_id": vehicle_id, "limit": limit}).fetchall()
+def recent_alarms(
+    connection: Connection, vehicle_id: str | None, limit: int, depots: list[str] | None = None
+) -> list[Alarm]:
+    """Newest alarms, newest first; `depots` None does not narrow."""
+    parameters = {"vehicle_id": vehicle_id, "limit": limit, "depots": depots}
+    rows = connection.execute(_SQL["recent_alarms"], parameters).fetchall()
     return [alarm_of(*row) for row in rows]
 
 
@@ -237,6 +254,11 @@ def store_health(connection: Connection) -> StoreHealth:
     row = connection.execute(_SQL["health"]).fetchone()
     assert row is not None
     return StoreHealth(*row)
+
+
+def _list_depot(connection: Connection, depot: str | None) -> None:
+    if depot is not None:
+        connection.execute(_SQL["list_depot"], {"depot": depot})
 
 
 def _one(connection: Connection, kind: type[Row], block: str, parameters: dict[str, Any]) -> Row | None:

@@ -5,6 +5,7 @@ SELECT v.vehicle_id, v.plate, v.vin, v.model, v.vehicle_class, v.depot, v.note, 
 FROM vehicles v
 WHERE v.vehicle_id > %(after)s
   AND (%(depot)s::text IS NULL OR v.depot = %(depot)s)
+  AND (%(depots)s::text[] IS NULL OR v.depot = ANY(%(depots)s))
   AND (%(with_retired)s OR v.retired_at IS NULL)
   AND (%(pattern)s::text IS NULL
        OR v.vehicle_id ILIKE %(pattern)s OR v.plate ILIKE %(pattern)s OR v.vin ILIKE %(pattern)s
@@ -35,6 +36,10 @@ SET plate = %(plate)s, vin = %(vin)s, model = %(model)s, vehicle_class = %(vehic
 WHERE vehicle_id = %(vehicle_id)s AND revision = %(revision)s
 RETURNING vehicle_id, plate, vin, model, vehicle_class, depot, note, registered_by, registered_at, retired_at, revision
 
+-- name: list_depot
+-- A depot that a vehicle is in is a depot.
+INSERT INTO depots (depot_id, name) VALUES (%(depot)s, %(depot)s) ON CONFLICT DO NOTHING
+
 -- name: ring_vehicles_changed
 -- Tell the live feed that a vehicle was created, retired or brought back; delivered at commit.
 SELECT pg_notify('fleet_live', 'v')
@@ -45,6 +50,8 @@ SELECT device_id, vehicle_id, kind, imei, firmware, note, registered_at, revisio
 FROM devices
 WHERE device_id > %(after)s
   AND (%(vehicle_id)s::text IS NULL OR vehicle_id = %(vehicle_id)s)
+  AND (%(depots)s::text[] IS NULL
+       OR vehicle_id IN (SELECT v.vehicle_id FROM vehicles v WHERE v.depot = ANY(%(depots)s)))
   AND (%(pattern)s::text IS NULL
        OR device_id ILIKE %(pattern)s OR imei ILIKE %(pattern)s OR firmware ILIKE %(pattern)s)
 ORDER BY device_id
@@ -83,6 +90,8 @@ WHERE p.device_time IS NOT NULL
         AND CASE WHEN %(west)s::float8 <= %(east)s THEN p.lon_deg BETWEEN %(west)s AND %(east)s
                  ELSE p.lon_deg >= %(west)s OR p.lon_deg <= %(east)s END))
   AND NOT EXISTS (SELECT 1 FROM vehicles v WHERE v.vehicle_id = p.vehicle_id AND v.retired_at IS NOT NULL)
+  AND (%(depots)s::text[] IS NULL
+       OR p.vehicle_id IN (SELECT v.vehicle_id FROM vehicles v WHERE v.depot = ANY(%(depots)s)))
 ORDER BY p.vehicle_id
 LIMIT %(limit)s
 
@@ -99,6 +108,8 @@ SELECT vehicle_id, kind, occurred_at, device_time, received_at, clock_valid,
        body->'lat_deg', body->'lon_deg', body->'crs'
 FROM device_events
 WHERE stream = 'alarm' AND (%(vehicle_id)s::text IS NULL OR vehicle_id = %(vehicle_id)s)
+  AND (%(depots)s::text[] IS NULL
+       OR vehicle_id IN (SELECT v.vehicle_id FROM vehicles v WHERE v.depot = ANY(%(depots)s)))
 ORDER BY changed_xid DESC, received_at DESC
 LIMIT %(limit)s
 

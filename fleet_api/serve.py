@@ -81,8 +81,8 @@ def bind(settings: Settings) -> socket.socket:
         raise Refusal(f"FLEET_HTTP_HOST={host!r} is not an address of this machine: {error.strerror}") from None
     if settings.http_allow_remote == "no" and not ipaddress.ip_address(address[0]).is_loopback:
         raise Refusal(
-            f"FLEET_HTTP_HOST={host} can be reached from other machines, and there is no sign-in yet: use 127.0.0.1, "
-            "or set FLEET_HTTP_ALLOW_REMOTE=yes where something in front keeps strangers out"
+            f"FLEET_HTTP_HOST={host} can be reached from other machines, over plain http: use 127.0.0.1, or set "
+            "FLEET_HTTP_ALLOW_REMOTE=yes where something in front ends TLS"
         )
     listener = socket.socket(family, kind, protocol)
     try:

@@ -5,6 +5,7 @@ judgement must name the rule that judged.
 """
 
 import difflib
+import ipaddress
 import os
 import re
 import sys
@@ -87,9 +88,28 @@ class Settings:
     http_port: int = _setting(8080, "Port of the API and the pages.")
     http_allow_remote: str = _setting(
         "no",
-        "`yes` lets the API listen on an address that other machines can reach. Unsafe until sign-in exists: whoever "
-        "reaches the port reads every position. Meant for a container whose port is published on 127.0.0.1 only.",
+        "`yes` lets the API listen on an address that other machines can reach. It speaks plain http: put a proxy that "
+        "ends TLS in front, and set FLEET_HTTP_SCHEME=https, or passwords and positions cross the network readable.",
         choices=("no", "yes"),
+    )
+    http_scheme: str = _setting(
+        "http",
+        "How browsers reach the API: `https` where a proxy in front ends TLS. The cookie of a session is then sent by "
+        "https only.",
+        choices=("http", "https"),
+    )
+    http_trusted_proxies: str = _setting(
+        "",
+        "Addresses or networks, comma separated, of proxies in front whose X-Forwarded-For is believed. Without them "
+        "failed sign-ins of everybody behind a proxy count as those of one address.",
+    )
+    session_idle_minutes: int = _setting(60, "A session not used for this long ends. An open live map uses it.")
+    session_hours: int = _setting(12, "A session ends this long after sign-in, used or not.")
+    history_purpose: str = _setting(
+        "optional",
+        "Whether a reader of a history of positions must say why (`purpose` or the header X-Purpose): `optional`, "
+        "`required`. What is said is kept in the audit log.",
+        choices=("optional", "required"),
     )
     response_policy: str = _setting(
         "", "Policy file (YAML) that says who is called for an incident and what closes it; empty: the shipped one."
@@ -116,6 +136,9 @@ class Settings:
         _between("lease_seconds", self.lease_seconds, 2, 600)
         _between("ingest_health_port", self.ingest_health_port, 0, 65_535)
         _between("http_port", self.http_port, 0, 65_535)
+        _between("session_idle_minutes", self.session_idle_minutes, 1, 10_080)
+        _between("session_hours", self.session_hours, 1, 720)
+        _networks("http_trusted_proxies", self.http_trusted_proxies)
         _between("compress_after_days", self.compress_after_days, 1, 36_500)
         _between("retention_days", self.retention_days, 0, 36_500)
         if 0 < self.retention_days <= self.compress_after_days:
@@ -194,6 +217,14 @@ def _url(name: str, text: str, schemes: tuple[str, ...]) -> None:
         raise SettingsError(f"{variable} must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
     if not parts.hostname:
         raise SettingsError(f"{variable} names no host")
+
+
+def _networks(name: str, text: str) -> None:
+    for item in filter(None, map(str.strip, text.split(","))):
+        try:
+            ipaddress.ip_network(item, strict=False)
+        except ValueError:
+            raise SettingsError(f"{PREFIX}{name.upper()}: {item!r} is no address or network") from None
 
 
 def documentation() -> str:

@@ -151,6 +151,7 @@ class Narrow:
     family: str | None = None
     kind: str | None = None
     depot: str | None = None
+    depots: list[str] | None = None
     drill: bool | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -162,8 +163,9 @@ def list_cases(connection: Connection, narrow: Narrow, limit: int) -> list[Case]
     before_at, before_id = narrow.before or (None, None)
     parameters = {
         "statuses": narrow.statuses, "min_level": narrow.min_level, "vehicle_id": narrow.vehicle_id,
-        "family": narrow.family, "kind": narrow.kind, "depot": narrow.depot, "drill": narrow.drill,
-        "since": narrow.since, "until": narrow.until, "before_at": before_at, "before_id": before_id, "limit": limit,
+        "family": narrow.family, "kind": narrow.kind, "depot": narrow.depot, "depots": narrow.depots,
+        "drill": narrow.drill, "since": narrow.since, "until": narrow.until, "before_at": before_at,
+        "before_id": before_id, "limit": limit,
     }  # fmt: skip
     return _all(connection, Case, "list_cases", parameters)
 
@@ -182,11 +184,12 @@ def timeline_of(connection: Connection, incident_id: int) -> list[TimelineEvent]
 def detections(
     connection: Connection, *, limit: int, incident_id: int | None = None, vehicle_id: str | None = None,
     kind: str | None = None, since: datetime | None = None, until: datetime | None = None, with_withdrawn: bool = False,
+    depots: list[str] | None = None,
 ) -> list[KeptDetection]:  # fmt: skip
-    """Detections, newest first."""
+    """Detections, newest first; `depots` None does not narrow."""
     parameters = {
         "incident_id": incident_id, "vehicle_id": vehicle_id, "kind": kind, "since": since, "until": until,
-        "with_withdrawn": with_withdrawn, "limit": limit,
+        "with_withdrawn": with_withdrawn, "depots": depots, "limit": limit,
     }  # fmt: skip
     return _all(connection, KeptDetection, "detections_of", parameters)
 
@@ -203,15 +206,21 @@ def judgements_of(connection: Connection, detection_id: int) -> list[dict[str, A
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def counts(connection: Connection, since: datetime, until: datetime, *, drill: bool = False) -> list[KindCount]:
-    """The incident database by kind, most frequent first."""
-    rows = connection.execute(_SQL["case_counts"], {"since": since, "until": until, "drill": drill})
+def counts(
+    connection: Connection, since: datetime, until: datetime, *, drill: bool = False, depots: list[str] | None = None
+) -> list[KindCount]:
+    """The incident database by kind, most frequent first; `depots` None does not narrow."""
+    parameters = {"since": since, "until": until, "drill": drill, "depots": depots}
+    rows = connection.execute(_SQL["case_counts"], parameters)
     return [KindCount(*row) for row in rows]
 
 
-def drill_report(connection: Connection, since: datetime, until: datetime, limit: int) -> list[DrillAnswer]:
-    """How incidents of drills were answered, in order of time."""
-    rows = connection.execute(_SQL["drill_report"], {"since": since, "until": until, "limit": limit})
+def drill_report(
+    connection: Connection, since: datetime, until: datetime, limit: int, *, depots: list[str] | None = None
+) -> list[DrillAnswer]:
+    """How incidents of drills were answered, in order of time; `depots` None does not narrow."""
+    parameters = {"since": since, "until": until, "limit": limit, "depots": depots}
+    rows = connection.execute(_SQL["drill_report"], parameters)
     return [DrillAnswer(*row) for row in rows]
 
 

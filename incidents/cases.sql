@@ -11,6 +11,7 @@ WHERE (%(statuses)s::text[] IS NULL OR i.status = ANY(%(statuses)s))
   AND (%(family)s::text IS NULL OR i.family = %(family)s)
   AND (%(kind)s::text IS NULL OR i.kind = %(kind)s)
   AND (%(depot)s::text IS NULL OR v.depot = %(depot)s)
+  AND (%(depots)s::text[] IS NULL OR v.depot = ANY(%(depots)s))
   AND (%(drill)s::boolean IS NULL OR i.drill = %(drill)s)
   AND (%(since)s::timestamptz IS NULL OR i.occurred_at >= %(since)s)
   AND (%(until)s::timestamptz IS NULL OR i.occurred_at < %(until)s)
@@ -42,6 +43,8 @@ WHERE (%(incident_id)s::bigint IS NULL OR incident_id = %(incident_id)s)
   AND (%(since)s::timestamptz IS NULL OR ended_at >= %(since)s)
   AND (%(until)s::timestamptz IS NULL OR started_at < %(until)s)
   AND (%(with_withdrawn)s OR standing)
+  AND (%(depots)s::text[] IS NULL
+       OR vehicle_id IN (SELECT v.vehicle_id FROM vehicles v WHERE v.depot = ANY(%(depots)s)))
 ORDER BY occurred_at DESC, detection_id DESC
 LIMIT %(limit)s
 
@@ -65,6 +68,8 @@ SELECT kind, family, count(*),
        max(occurred_at)
 FROM incidents
 WHERE drill = %(drill)s AND occurred_at >= %(since)s AND occurred_at < %(until)s
+  AND (%(depots)s::text[] IS NULL
+       OR vehicle_id IN (SELECT v.vehicle_id FROM vehicles v WHERE v.depot = ANY(%(depots)s)))
 GROUP BY kind, family
 ORDER BY count(*) DESC, kind
 
@@ -85,6 +90,8 @@ LEFT JOIN LATERAL (
     SELECT array_agg(DISTINCT role ORDER BY role) AS roles FROM escalation_steps
     WHERE escalation_steps.incident_id = i.incident_id AND done_at IS NOT NULL) s ON true
 WHERE i.drill AND i.occurred_at >= %(since)s AND i.occurred_at < %(until)s
+  AND (%(depots)s::text[] IS NULL
+       OR i.vehicle_id IN (SELECT v.vehicle_id FROM vehicles v WHERE v.depot = ANY(%(depots)s)))
 ORDER BY i.occurred_at, i.incident_id
 LIMIT %(limit)s
 
@@ -145,10 +152,17 @@ SELECT warning_id, source, source_key, kind, level, area, valid_from, valid_unti
 FROM weather_warnings WHERE valid_until >= %(at)s ORDER BY valid_from, warning_id LIMIT 500
 
 -- name: fences_all
--- Geofences by id.
-SELECT fence_id, name, area, rules, level, dwell_s, speed_limit_kmh, vehicle_ids, retired_at, revision, changed_at
-FROM geofences
-WHERE fence_id > %(after)s AND (%(with_retired)s OR retired_at IS NULL)
+-- Geofences by id; for some depots those that concern one of their vehicles, naming no others.
+SELECT g.fence_id, g.name, g.area, g.rules, g.level, g.dwell_s, g.speed_limit_kmh,
+       CASE WHEN %(depots)s::text[] IS NULL OR g.vehicle_ids IS NULL THEN g.vehicle_ids ELSE named.vehicle_ids END
+           AS vehicle_ids,
+       g.retired_at, g.revision, g.changed_at
+FROM geofences g
+CROSS JOIN LATERAL (
+    SELECT array_agg(v.vehicle_id ORDER BY v.vehicle_id) AS vehicle_ids FROM vehicles v
+    WHERE v.vehicle_id = ANY(g.vehicle_ids) AND v.depot = ANY(%(depots)s::text[])) AS named
+WHERE g.fence_id > %(after)s AND (%(with_retired)s OR g.retired_at IS NULL)
+  AND (%(depots)s::text[] IS NULL OR g.vehicle_ids IS NULL OR named.vehicle_ids IS NOT NULL)
 ORDER BY fence_id LIMIT %(limit)s
 
 -- name: fence_by_id

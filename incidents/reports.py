@@ -147,9 +147,12 @@ def warnings_from(connection: Connection, at: datetime) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in connection.execute(_SQL["warnings_now"], {"at": at})]
 
 
-def list_fences(connection: Connection, *, after: str, with_retired: bool, limit: int) -> list[Fence]:
-    """Geofences by id."""
-    return _fences(connection, "fences_all", {"after": after, "with_retired": with_retired, "limit": limit})
+def list_fences(
+    connection: Connection, *, after: str, with_retired: bool, limit: int, depots: list[str] | None = None
+) -> list[Fence]:
+    """Geofences by id. `depots`: those of every vehicle, and of vehicles there, which alone are named; None: all."""
+    parameters = {"after": after, "with_retired": with_retired, "limit": limit, "depots": depots}
+    return _fences(connection, "fences_all", parameters)
 
 
 def fence_by_id(connection: Connection, fence_id: str) -> Fence | None:

@@ -27,7 +27,7 @@ def server(database_url: str) -> Iterator[api.Server]:
 
 @pytest.fixture
 def client(server: api.Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.http_url, timeout=30) as made:
+    with server.client() as made:
         assert made.post("/api/vehicles", json={"vehicle_id": "v1", "plate": "沪A12345"}).status_code == 201
         yield made
 
@@ -185,7 +185,7 @@ def test_response_health_and_policy(client: httpx.Client) -> None:
 
 
 def test_changes_are_pushed_live(server: api.Server, client: httpx.Client) -> None:
-    with connect(server.live_url) as socket:
+    with connect(server.live_url, additional_headers=server.headers) as socket:
         texts = []
 
         def next_incident() -> dict[str, Any]:

@@ -27,7 +27,7 @@ START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 def client(database_url: str) -> Iterator[httpx.Client]:
     with (
         api.running(api.settings_for(database_url)) as server,
-        httpx.Client(base_url=server.http_url, timeout=30) as client,
+        server.client() as client,
     ):
         yield client
 
@@ -339,7 +339,7 @@ def test_roads_of_the_city_pack(database_url: str, tmp_path: Path) -> None:
     )
     with (
         api.running(api.settings_for(database_url, city_pack=str(tmp_path))) as server,
-        httpx.Client(base_url=server.http_url) as client,
+        server.client() as client,
     ):
         about = client.get("/api/basemap").json()
         assert about == {

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import psycopg
 import pytest
@@ -73,6 +75,26 @@ def alive(found: set[int]) -> set[int]:
     return {pid for pid in found if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE}
 
 
+def first_sign_in(folder: Path, http_url: str) -> None:
+    """What was printed once signs in, and lies nowhere in the folder."""
+
+    def printed() -> list[str]:
+        said = (folder.parent / "up.log").read_text(encoding="utf-8")
+        return re.findall(r"First sign-in:  (\S+)  password  (\S+)", said)
+
+    until(printed, "the first sign-in on the screen")
+    [(name, password)] = printed()
+    answer = httpx.post(f"{http_url}/api/session", json={"user_id": name, "password": password})
+    assert answer.json()["user"]["must_change_password"]
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert password.encode() not in path.read_bytes(), path
+    listed = subprocess.run(
+        [*CLI, "user", "list", "--data", str(folder)], capture_output=True, text=True, check=True
+    ).stdout
+    assert listed == "admin\tadmin\t*\tnew password\tAdministrator\n"
+
+
 def test_up_restarts_what_dies_and_stops_all(tmp_path: Path) -> None:
     folder = tmp_path / "fleet"
     with fleet_up(folder) as supervisor:
@@ -80,6 +102,7 @@ def test_up_restarts_what_dies_and_stops_all(tmp_path: Path) -> None:
         before = status(folder)
         assert before is not None
         assert set(before) == {"database_dsn", "mqtt_url", "http_url", "processes"}
+        first_sign_in(folder, before["http_url"])
         with psycopg.connect(before["database_dsn"]) as connection:
             assert connection.execute("SELECT count(*) FROM schema_migrations").fetchone() != (0,)
             connection.execute("INSERT INTO vehicles (vehicle_id) VALUES ('kept')")

@@ -41,6 +41,7 @@ MAY_COMMIT = {
     "ingest/pipeline.py": "the ingest loop",
     "incidents/worker.py": "the incidents worker's tick",
     "fleet_api/commands.py": "a command",
+    "fleet_api/access/commands.py": "a command",
     "ingest/commands.py": "a command",
     "fleet_api/pool.py": "a request",
     "fleet_core/migrate.py": "the migration command",
@@ -52,6 +53,7 @@ MAY_COMMIT = {
 # What ASGI calls has to be async; everything that decides or reads the store is not, but for the live channel.
 MAY_BE_ASYNC = {
     "fleet_api/live.py",
+    "fleet_api/live_client.py",
     "fleet_api/live_wire.py",
     "fleet_api/app.py",
     "fleet_api/guard.py",

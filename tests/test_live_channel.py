@@ -85,7 +85,11 @@ def view() -> Iterator[View]:
     with ExitStack() as sockets:
 
         def opened(server: api.Server, viewport: list[float] | None = None, **options: Any) -> Viewer:
-            viewer = Viewer(sockets.enter_context(connect(server.live_url, max_size=None, **options)))
+            viewer = Viewer(
+                sockets.enter_context(
+                    connect(server.live_url, max_size=None, additional_headers=server.headers, **options)
+                )
+            )
             viewer.look_at(viewport or CITY)
             return viewer
 
@@ -278,7 +282,7 @@ def test_database_restart_gives_a_fresh_snapshot_and_no_alarm_is_lost(tmp_path: 
             answer = httpx.get(server.http_url + "/api/health")
             assert answer.status_code == 503
             assert answer.json()["reasons"] == ["The database cannot be reached.", "The live feed lost the database."]
-            refused = httpx.get(server.http_url + "/api/vehicles")
+            refused = httpx.get(server.http_url + "/api/vehicles", headers=server.headers)
             assert (refused.status_code, refused.json()["detail"]) == (503, "The database cannot be reached.")
             assert viewer.vehicles, "what was known stays on the map"
             kinds = len(viewer.kinds)
@@ -290,7 +294,7 @@ def test_database_restart_gives_a_fresh_snapshot_and_no_alarm_is_lost(tmp_path: 
             viewer.take_until(lambda: viewer.vehicles.get("v-1", {}).get("lat_e7") == 312_500_000)
             viewer.take_until(lambda: any(text["type"] == "alarm" for text in viewer.texts))
             assert live_frames.SNAPSHOT in viewer.kinds[kinds:]
-            assert httpx.get(server.http_url + "/api/vehicles").status_code == 200
+            assert httpx.get(server.http_url + "/api/vehicles", headers=server.headers).status_code == 200
             assert httpx.get(server.http_url + "/api/health").status_code == 200
     finally:
         database.stop("immediate")
@@ -302,10 +306,12 @@ def test_retired_vehicle_leaves_the_map(server: api.Server, writer: psycopg.Conn
     writer.commit()
     viewer = view(server)
     viewer.take_until(lambda: len(viewer.vehicles) == 2)
-    answer = httpx.patch(server.http_url + "/api/vehicles/v-1", json={"revision": 1, "retired": True})
+    answer = httpx.patch(
+        server.http_url + "/api/vehicles/v-1", json={"revision": 1, "retired": True}, headers=server.headers
+    )
     assert answer.status_code == 200
     viewer.take_until(lambda: set(viewer.vehicles) == {"v-2"})
-    live_list = httpx.get(server.http_url + "/api/vehicles/live").json()
+    live_list = httpx.get(server.http_url + "/api/vehicles/live", headers=server.headers).json()
     assert [vehicle["vehicle_id"] for vehicle in live_list["vehicles"]] == ["v-2"]
 
 
@@ -321,7 +327,7 @@ def test_retired_vehicle_leaves_the_map(server: api.Server, writer: psycopg.Conn
     ],
 )
 def test_bad_message_closes_with_the_reason(server: api.Server, message: str, said: str) -> None:
-    with connect(server.live_url) as socket:
+    with connect(server.live_url, additional_headers=server.headers) as socket:
         socket.send(message)
         with pytest.raises(ConnectionClosed) as closed:
             for _ in range(10):
@@ -332,7 +338,7 @@ def test_bad_message_closes_with_the_reason(server: api.Server, message: str, sa
 
 
 def test_message_larger_than_a_viewport_is_refused(server: api.Server) -> None:
-    with connect(server.live_url) as socket:
+    with connect(server.live_url, additional_headers=server.headers) as socket:
         socket.send(json.dumps({"viewport": [0] * 4000}))
         with pytest.raises(ConnectionClosed) as closed:
             for _ in range(10):
@@ -344,15 +350,19 @@ def test_another_site_may_not_connect(server: api.Server) -> None:
     with pytest.raises(InvalidStatus) as refused:
         connect(server.live_url, origin="http://evil.example")  # type: ignore[arg-type]
     assert refused.value.response.status_code == 403
-    with connect(server.live_url, origin=server.http_url) as socket:  # type: ignore[arg-type]
+    with connect(
+        server.live_url,
+        origin=server.http_url,
+        additional_headers=server.headers,
+    ) as socket:  # type: ignore[arg-type]
         assert json.loads(socket.recv(timeout=20))["type"] == "hello"
 
 
 def test_one_client_too_many_is_told_so(server: api.Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "MAX_CLIENTS", 1)
-    with connect(server.live_url) as first:
+    with connect(server.live_url, additional_headers=server.headers) as first:
         assert json.loads(first.recv(timeout=20))["type"] == "hello"
-        with connect(server.live_url) as second:
+        with connect(server.live_url, additional_headers=server.headers) as second:
             with pytest.raises(ConnectionClosed) as closed:
                 second.recv(timeout=20)
             assert closed.value.rcvd is not None

@@ -191,3 +191,23 @@ def test_two_migrators_at_once_apply_each_migration_once(migrated_server: Embedd
     with ThreadPoolExecutor(4) as pool:
         applied = [name for names in pool.map(run, range(4)) for name in names]
     assert sorted(applied) == [migration.name for migration in migrate.available()]
+
+
+def test_depots_that_vehicles_and_people_are_in_become_depots(
+    migrated_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(migrated_server.url_of("postgres"), autocommit=True) as administrator:
+        administrator.execute("DROP DATABASE IF EXISTS before_access WITH (FORCE)")
+        administrator.execute("CREATE DATABASE before_access")
+    line = migrate.available()
+    with db.connect(migrated_server.url_of("before_access"), "test") as connection:
+        monkeypatch.setattr(migrate, "available", lambda: line[:4])
+        migrate.migrate(connection)
+        for vehicle_id, depot in (("v1", "north"), ("v2", "north"), ("v3", None), ("v4", ""), ("v5", "x" * 101)):
+            connection.execute("INSERT INTO vehicles (vehicle_id, depot) VALUES (%s, %s)", [vehicle_id, depot])
+        connection.execute("INSERT INTO people (person_id, name, depot) VALUES ('wang', 'Wang', 'south')")
+        connection.commit()
+        monkeypatch.setattr(migrate, "available", lambda: line)
+        assert migrate.migrate(connection) == ["0005_access.sql"]
+        depots = connection.execute("SELECT depot_id, name FROM depots ORDER BY depot_id").fetchall()
+        assert depots == [("north", "north"), ("south", "south")]

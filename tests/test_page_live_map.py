@@ -12,6 +12,9 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
+from fleet_api.access import passwords
+from fleet_api.access.roles import Role
+from fleet_core import db
 from tests.services import api
 
 pytestmark = pytest.mark.browser
@@ -61,7 +64,10 @@ def open_page(browser: Browser) -> Iterator[Any]:
 
     context.route("**/*", only_loopback)
 
-    def opened(server: api.Server) -> Page:
+    def opened(server: api.Server, *, signed_in: bool = True) -> Page:
+        if signed_in:
+            name, _, value = server.cookie.partition("=")
+            context.add_cookies([{"name": name, "value": value, "url": server.http_url}])
         page = context.new_page()
         page.on("pageerror", lambda error: trouble.append(f"script failed: {error}"))
         page.on("websocket", lambda ws: "//127.0.0.1:" in ws.url or trouble.append(f"opened a socket to {ws.url}"))
@@ -155,6 +161,44 @@ def test_language_switch_and_alarm(database_url: str, writer: psycopg.Connection
         expect(page.locator("#link")).to_have_text("实时")
         page.locator("#language").select_option("en")
         expect(page.locator("#link")).to_have_text("Live")
+
+
+def test_nobody_sees_anything_before_signing_in(
+    database_url: str, writer: psycopg.Connection[Any], open_page: Any
+) -> None:
+    move(writer, "hu-1", 121.47)
+    with api.running(api.settings_for(database_url)) as server:
+        with db.connect(database_url, "test") as connection:
+            given = passwords.hashed(api.PASSWORD)
+            api.put_user(connection, "li", [Role.DISPATCHER], password_hash=given, must_change=True)
+        page = open_page(server, signed_in=False)
+        form = page.locator("#sign-in")
+        expect(form).to_be_visible()
+        expect(page.locator("main")).to_be_hidden()
+        page.get_by_label("Name", exact=True).fill("li")
+        page.get_by_label("Password", exact=True).fill("not the password")
+        page.get_by_role("button", name="Sign in", exact=True).click()
+        expect(form.get_by_role("alert")).to_have_text("Name, password or code is wrong.")
+        page.locator("#language").select_option("zh-CN")
+        page.get_by_label("密码", exact=True).fill(api.PASSWORD)
+        page.get_by_role("button", name="登录").click()
+        # The password was given by somebody else: nothing is shown until another is chosen.
+        expect(page.locator("#new-password")).to_be_visible()
+        expect(page.locator("main")).to_be_hidden()
+        page.locator("#language").select_option("en")
+        page.get_by_label("Password you were given").fill(api.PASSWORD)
+        page.get_by_label("New password", exact=True).fill("correct horse battery")
+        page.get_by_label("New password again").fill("correct horse battery")
+        page.get_by_role("button", name="Change password").click()
+        expect(page.locator("#link")).to_have_text("Live")
+        expect(page.locator("#rows tr")).to_have_count(1)
+        expect(page.locator("#user")).to_have_text("Li")
+        page.reload()
+        expect(page.locator("#rows tr")).to_have_count(1)
+        page.get_by_role("button", name="Sign out").click()
+        expect(form).to_be_visible()
+        expect(page.locator("main")).to_be_hidden()
+        assert writer.execute("SELECT count(*) FROM sessions WHERE user_id = 'li'").fetchone() == (0,)
 
 
 def test_page_goes_on_when_the_server_restarts(

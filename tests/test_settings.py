@@ -46,6 +46,11 @@ def test_values_are_read_by_kind() -> None:
         ({"FLEET_MQTT_URL": "mqtt://"}, "FLEET_MQTT_URL names no host"),
         ({"FLEET_MQTT_URL": "mqtt://h:port"}, "FLEET_MQTT_URL is not a URL"),
         ({"FLEET_MQTT_CERT_FILE": "c.pem"}, "FLEET_MQTT_CERT_FILE and FLEET_MQTT_KEY_FILE must be set together"),
+        ({"FLEET_SESSION_HOURS": "0"}, "FLEET_SESSION_HOURS=0 is not between 1 and 720"),
+        (
+            {"FLEET_HTTP_TRUSTED_PROXIES": "10.0.0.0/8, proxy"},
+            "FLEET_HTTP_TRUSTED_PROXIES: 'proxy' is no address or network",
+        ),
         (
             {"FLEET_RETENTION_DAYS": "30"},
             "FLEET_RETENTION_DAYS=30 must be 0 or more than FLEET_COMPRESS_AFTER_DAYS=30",

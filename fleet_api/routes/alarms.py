@@ -7,6 +7,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from fleet_api import queries
+from fleet_api.access.admission import Caller, allowed
+from fleet_api.access.roles import EVERYONE, Scope
 from fleet_api.requests import Transaction, VehicleId
 from fleet_api.times import Utc
 
@@ -32,12 +34,13 @@ class AlarmList(BaseModel):
     alarms: list[AlarmOut]
 
 
-@router.get("", summary="Newest alarms")
+@router.get("", summary="Newest alarms", dependencies=[allowed(*EVERYONE, scope=Scope.READ, history=True)])
 def recent_alarms(
     connection: Transaction,
+    who: Caller,
     vehicle_id: Annotated[VehicleId | None, Query(description="Only this vehicle's.")] = None,
     limit: Annotated[int, Query(ge=1, le=500, description="Most alarms to answer.")] = 50,
 ) -> AlarmList:
     """Alarms, newest first. As they come they are pushed through the WebSocket `/api/live`."""
-    found = queries.recent_alarms(connection, vehicle_id, limit)
+    found = queries.recent_alarms(connection, vehicle_id, limit, who.depot_list)
     return AlarmList(alarms=[AlarmOut(**asdict(alarm)) for alarm in found])

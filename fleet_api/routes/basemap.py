@@ -10,10 +10,14 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, Field
 
+from fleet_api.access.admission import allowed
+from fleet_api.access.roles import EVERYONE, Scope
 from fleet_api.problems import Problem, documented
 from fleet_core.settings import Settings
 
 router = APIRouter(prefix="/api/basemap", tags=["basemap"])
+
+_READERS: Final = allowed(*EVERYONE, scope=Scope.READ)
 
 MAX_META_BYTES: Final = 100_000
 # Shown when a pack says nothing of its source, so that a map is never drawn without saying that.
@@ -35,7 +39,7 @@ class BasemapOut(BaseModel):
     attribution: Names = Field(description="To be shown on every map drawn from these roads.")
 
 
-@router.get("", summary="The city pack in use", responses=documented(404))
+@router.get("", summary="The city pack in use", dependencies=[_READERS], responses=documented(404))
 def basemap(request: Request) -> BasemapOut:
     """Name, bounds and attribution of the roads under `/api/basemap/roads`."""
     folder = _folder(request)
@@ -48,7 +52,9 @@ def basemap(request: Request) -> BasemapOut:
     )
 
 
-@router.get("/roads", summary="Roads as GeoJSON", response_class=Response, responses=documented(404))
+@router.get(
+    "/roads", summary="Roads as GeoJSON", dependencies=[_READERS], response_class=Response, responses=documented(404)
+)
 def roads(
     request: Request,
     accept_encoding: Annotated[str, Header()] = "",

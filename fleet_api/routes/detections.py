@@ -1,16 +1,21 @@
 """/api/detections: what detectors found, with the history of each judgement."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
-from fleet_api.requests import Limit, Transaction, VehicleId
+from fleet_api.access.admission import Caller, allowed
+from fleet_api.access.roles import EVERYONE, Scope
+from fleet_api.problems import documented
+from fleet_api.requests import Limit, Transaction, VehicleId, no_such
 from fleet_api.routes.incidents import DetectionOut, ReasonOut, detection_out, reasons_out
 from fleet_api.times import Utc, Zoned
 from incidents import cases, detector
 
 router = APIRouter(prefix="/api/detections", tags=["incidents"])
+
+_READERS: Final = allowed(*EVERYONE, scope=Scope.READ)
 
 
 class DetectionList(BaseModel):
@@ -54,9 +59,10 @@ class Detectors(BaseModel):
     detectors: list[DetectorOut]
 
 
-@router.get("", summary="List detections")
+@router.get("", summary="List detections", dependencies=[_READERS])
 def list_detections(
     connection: Transaction,
+    who: Caller,
     *,
     vehicle_id: Annotated[VehicleId | None, Query(description="Only this vehicle's.")] = None,
     kind: Annotated[str | None, Query(max_length=40, description="Only this kind.")] = None,
@@ -68,12 +74,12 @@ def list_detections(
     """What detectors found, also what opened no incident, such as a single harsh stop."""
     found = cases.detections(
         connection, vehicle_id=vehicle_id, kind=kind, since=since, until=until, with_withdrawn=with_withdrawn,
-        limit=limit,
+        depots=who.depot_list, limit=limit,
     )  # fmt: skip
     return DetectionList(detections=[detection_out(item) for item in found])
 
 
-@router.get("/detectors", summary="Detectors that run")
+@router.get("/detectors", summary="Detectors that run", dependencies=[_READERS])
 def list_detectors() -> Detectors:
     """Every detector of this release with its version."""
     return Detectors(
@@ -86,8 +92,15 @@ def list_detectors() -> Detectors:
     )
 
 
-@router.get("/{detection_id}/judgements", summary="How a detection was judged over time")
+@router.get(
+    "/{detection_id}/judgements",
+    summary="How a detection was judged over time",
+    dependencies=[_READERS],
+    responses=documented(404),
+)
 def read_judgements(connection: Transaction, detection_id: Annotated[int, Path(ge=1)]) -> Judgements:
     """Found, revised, withdrawn: every judgement with the version of the rule that made it."""
     found = cases.judgements_of(connection, detection_id)
+    if not found:
+        raise no_such("detection", str(detection_id))
     return Judgements(judgements=[JudgementOut(**{**item, "reasons": reasons_out(item["reasons"])}) for item in found])

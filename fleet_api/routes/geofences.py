@@ -8,12 +8,16 @@ import shapely
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from fleet_api.access.admission import Caller, Traced, allowed
+from fleet_api.access.roles import EVERYONE, PLANNERS, Scope
 from fleet_api.problems import Problem, documented
 from fleet_api.requests import Cursor, Limit, Revision, ShortText, Transaction, VehicleId, no_such, stale_revision
 from fleet_api.times import Utc
 from incidents import reports
 
 router = APIRouter(prefix="/api/geofences", tags=["geofences"])
+
+_PLANNERS: Final = allowed(*PLANNERS, scope=Scope.FLEET, whole_fleet=True)
 
 Rule = Literal["entry", "exit", "dwell"]
 FenceId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -89,15 +93,18 @@ def checked_area(area: dict[str, Any]) -> dict[str, Any]:
     return area
 
 
-@router.get("", summary="List geofences")
+@router.get("", summary="List geofences", dependencies=[allowed(*EVERYONE, scope=Scope.READ)])
 def list_geofences(
     connection: Transaction,
+    who: Caller,
     with_retired: Annotated[bool, Query(description="Also those out of service.")] = False,
     cursor: Cursor = "",
     limit: Limit = 100,
 ) -> GeofencePage:
-    """Geofences by id, a page at a time."""
-    found = reports.list_fences(connection, after=cursor, with_retired=with_retired, limit=limit + 1)
+    """Geofences by id, a page at a time. With some depots: those of all vehicles, and of one's own, which are named."""
+    found = reports.list_fences(
+        connection, after=cursor, with_retired=with_retired, limit=limit + 1, depots=who.depot_list
+    )
     page = found[:limit]
     return GeofencePage(
         geofences=[GeofenceOut(**asdict(fence)) for fence in page],
@@ -105,17 +112,20 @@ def list_geofences(
     )
 
 
-@router.post("", status_code=201, summary="Create a geofence", responses=documented(409))
-def create_geofence(connection: Transaction, body: GeofenceNew, response: Response) -> GeofenceOut:
+@router.post("", status_code=201, summary="Create a geofence", dependencies=[_PLANNERS], responses=documented(409))
+def create_geofence(connection: Transaction, traced: Traced, body: GeofenceNew, response: Response) -> GeofenceOut:
     """Create a geofence; it is in force within seconds."""
     fence = reports.insert_fence(connection, {**body.model_dump(), "area": checked_area(body.area)})
     if fence is None:
         raise Problem(409, f"There is a geofence {body.fence_id!r} already.", "fence_id")
+    traced.about("fence", fence.fence_id)
     response.headers["Location"] = f"/api/geofences/{fence.fence_id}"
     return GeofenceOut(**asdict(fence))
 
 
-@router.put("/{fence_id}", summary="Change or retire a geofence", responses=documented(404, 409))
+@router.put(
+    "/{fence_id}", summary="Change or retire a geofence", dependencies=[_PLANNERS], responses=documented(404, 409)
+)
 def edit_geofence(connection: Transaction, fence_id: FenceId, body: GeofenceEdit) -> GeofenceOut:
     """Change a geofence. The revision must be the stored one."""
     values = {**body.model_dump(), "fence_id": fence_id, "area": checked_area(body.area)}

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from fleet_api import queries
+from fleet_api.access.admission import PUBLIC
 from fleet_api.live import LiveHub
 from fleet_api.pool import BusyError, Pool
 from fleet_api.times import Utc
@@ -53,7 +54,12 @@ class HealthOut(BaseModel):
     live: LiveHealth
 
 
-@router.get("", summary="Health", responses={503: {"model": HealthOut, "description": "Not able to work; see reasons"}})
+@router.get(
+    "",
+    summary="Health",
+    dependencies=[PUBLIC],
+    responses={503: {"model": HealthOut, "description": "Not able to work; see reasons"}},
+)
 def health(request: Request, response: Response) -> HealthOut:
     """200 when all is well, 503 with the reasons when not."""
     pool: Pool = request.app.state.pool

@@ -3,11 +3,15 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
+from fleet_api.access import visible
+from fleet_api.access.admission import Caller, allowed
+from fleet_api.access.principal import Principal
+from fleet_api.access.roles import EVERYONE, INVOLVED, RESPONDERS, Scope
 from fleet_api.problems import Problem, documented
 from fleet_api.requests import LongText, ShortText, Transaction, no_such
 from fleet_api.routes.incidents import IncidentDetail, IncidentId, detail_of
@@ -19,17 +23,19 @@ from incidents.response.lifecycle import RefusedError
 
 router = APIRouter(prefix="/api/incidents/{incident_id}", tags=["response"])
 
+_READERS: Final = allowed(*EVERYONE, scope=Scope.READ)
+_RESPONDERS: Final = allowed(*RESPONDERS, scope=Scope.INCIDENTS)
+_INVOLVED: Final = allowed(*INVOLVED, scope=Scope.INCIDENTS)
+
 Item = Annotated[str, Path(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="Item of the checklist.")]
-# Until there is sign-in, whoever acts says who they are.
-Actor = Annotated[ShortText, Field(description="Who does it.")]
 
 
 class Action(BaseModel):
-    """Who acts, and what they have seen."""
+    """What whoever acts has seen."""
 
     model_config = ConfigDict(extra="forbid")
 
-    by: Actor
+    by: ShortText | None = Field(default=None, description="Not looked at: whoever is signed in does it.")
     revision: int | None = Field(default=None, ge=1, description="The revision you saw; another one is a conflict.")
 
 
@@ -185,10 +191,12 @@ class ResponseOut(BaseModel):
     countermeasures: list[CountermeasureOut]
 
 
-def act(connection: Transaction, incident_id: int, told: Action, do: Callable[[By], object]) -> IncidentDetail:
+def act(
+    connection: Transaction, who: Principal, incident_id: int, told: Action, do: Callable[[By], object]
+) -> IncidentDetail:
     """Do something and answer with the incident as it is then. Raises Problem 404, 409."""
     try:
-        do(By(incident_id, told.by, clock.now(), told.revision))
+        do(By(incident_id, who.user_id, clock.now(), told.revision))
     except actions.NoSuchIncidentError:
         raise no_such("incident", str(incident_id)) from None
     except actions.StaleRevisionError as error:
@@ -207,8 +215,8 @@ def _refused(error: RefusedError) -> Problem:
 _ERRORS = documented(404, 409)
 
 
-@router.get("/response", summary="How the response stands", responses=documented(404))
-def read_response(connection: Transaction, incident_id: IncidentId) -> ResponseOut:
+@router.get("/response", summary="How the response stands", dependencies=[_READERS], responses=documented(404))
+def read_response(connection: Transaction, who: Caller, incident_id: IncidentId) -> ResponseOut:
     """Checklist, calls done and to come, obligations with their clocks, notices, countermeasures and recurrences."""
     try:
         items = actions.checklist(connection, incident_id)
@@ -235,7 +243,9 @@ def read_response(connection: Transaction, incident_id: IncidentId) -> ResponseO
             CountermeasureOut(
                 **{name: value for name, value in asdict(one).items() if name != "incident_id"},
                 recurrences=[
-                    RecurrenceOut(**asdict(again)) for again in lessons.recurrences(connection, one.countermeasure_id)
+                    RecurrenceOut(**asdict(again))
+                    for again in lessons.recurrences(connection, one.countermeasure_id)
+                    if visible.sees_vehicle(connection, who, again.vehicle_id)
                 ],
             )
             for one in countermeasures.countermeasures(connection, incident_id)
@@ -243,100 +253,119 @@ def read_response(connection: Transaction, incident_id: IncidentId) -> ResponseO
     )
 
 
-@router.post("/acknowledge", summary="Take notice", responses=_ERRORS)
-def acknowledge(connection: Transaction, incident_id: IncidentId, body: WithNote) -> IncidentDetail:
+@router.post("/acknowledge", summary="Take notice", dependencies=[_RESPONDERS], responses=_ERRORS)
+def acknowledge(connection: Transaction, who: Caller, incident_id: IncidentId, body: WithNote) -> IncidentDetail:
     """Calling stops; what is not sent yet is taken back."""
-    return act(connection, incident_id, body, lambda by: actions.acknowledge(connection, by, body.note))
+    return act(connection, who, incident_id, body, lambda by: actions.acknowledge(connection, by, body.note))
 
 
-@router.post("/assign", summary="Give it to somebody", responses=_ERRORS)
-def assign(connection: Transaction, incident_id: IncidentId, body: Assignment) -> IncidentDetail:
+@router.post("/assign", summary="Give it to somebody", dependencies=[_RESPONDERS], responses=_ERRORS)
+def assign(connection: Transaction, who: Caller, incident_id: IncidentId, body: Assignment) -> IncidentDetail:
     """Say who works on it."""
-    return act(connection, incident_id, body, lambda by: actions.assign(connection, by, body.to, body.note))
+    return act(connection, who, incident_id, body, lambda by: actions.assign(connection, by, body.to, body.note))
 
 
-@router.post("/comment", summary="Say something", responses=_ERRORS)
-def comment(connection: Transaction, incident_id: IncidentId, body: WithReason) -> IncidentDetail:
+@router.post("/comment", summary="Say something", dependencies=[_INVOLVED], responses=_ERRORS)
+def comment(connection: Transaction, who: Caller, incident_id: IncidentId, body: WithReason) -> IncidentDetail:
     """A line of the timeline in somebody's own words, in `reason`."""
-    return act(connection, incident_id, body, lambda by: actions.comment(connection, by, body.reason))
+    return act(connection, who, incident_id, body, lambda by: actions.comment(connection, by, body.reason))
 
 
-@router.post("/level", summary="Set the level by hand", responses=_ERRORS)
-def change_level(connection: Transaction, incident_id: IncidentId, body: NewLevel) -> IncidentDetail:
+@router.post("/level", summary="Set the level by hand", dependencies=[_RESPONDERS], responses=_ERRORS)
+def change_level(connection: Transaction, who: Caller, incident_id: IncidentId, body: NewLevel) -> IncidentDetail:
     """The plan of the new level begins. Machines may raise the level afterwards, not lower it."""
-    return act(connection, incident_id, body, lambda by: actions.change_level(connection, by, body.level, body.reason))
+    return act(
+        connection, who, incident_id, body, lambda by: actions.change_level(connection, by, body.level, body.reason)
+    )
 
 
-@router.post("/injury", summary="Say whether anybody is hurt", responses=_ERRORS)
-def state_injury(connection: Transaction, incident_id: IncidentId, body: Injury) -> IncidentDetail:
+@router.post("/injury", summary="Say whether anybody is hurt", dependencies=[_RESPONDERS], responses=_ERRORS)
+def state_injury(connection: Transaction, who: Caller, incident_id: IncidentId, body: Injury) -> IncidentDetail:
     """If so, the report to the authority is due at any level."""
-    return act(connection, incident_id, body, lambda by: actions.state_injury(connection, by, body.injured, body.note))
+    return act(
+        connection, who, incident_id, body, lambda by: actions.state_injury(connection, by, body.injured, body.note)
+    )
 
 
-@router.post("/checklist/{item}", summary="Tick an item", responses=_ERRORS)
-def tick(connection: Transaction, incident_id: IncidentId, item: Item, body: WithNote) -> IncidentDetail:
+@router.post("/checklist/{item}", summary="Tick an item", dependencies=[_RESPONDERS], responses=_ERRORS)
+def tick(connection: Transaction, who: Caller, incident_id: IncidentId, item: Item, body: WithNote) -> IncidentDetail:
     """Something on the checklist is done."""
-    return act(connection, incident_id, body, lambda by: actions.tick(connection, by, item, body.note))
+    return act(connection, who, incident_id, body, lambda by: actions.tick(connection, by, item, body.note))
 
 
-@router.post("/checklist/{item}/undo", summary="Take a tick back", responses=_ERRORS)
-def untick(connection: Transaction, incident_id: IncidentId, item: Item, body: WithNote) -> IncidentDetail:
+@router.post("/checklist/{item}/undo", summary="Take a tick back", dependencies=[_RESPONDERS], responses=_ERRORS)
+def untick(connection: Transaction, who: Caller, incident_id: IncidentId, item: Item, body: WithNote) -> IncidentDetail:
     """It is not done after all."""
-    return act(connection, incident_id, body, lambda by: actions.untick(connection, by, item, body.note))
+    return act(connection, who, incident_id, body, lambda by: actions.untick(connection, by, item, body.note))
 
 
-@router.post("/dismiss", summary="Close it as a false alarm", responses=_ERRORS)
-def dismiss(connection: Transaction, incident_id: IncidentId, body: WithReason) -> IncidentDetail:
+@router.post("/dismiss", summary="Close it as a false alarm", dependencies=[_RESPONDERS], responses=_ERRORS)
+def dismiss(connection: Transaction, who: Caller, incident_id: IncidentId, body: WithReason) -> IncidentDetail:
     """The reason counts in the false-alarm rate of the detector and the device."""
-    return act(connection, incident_id, body, lambda by: actions.dismiss(connection, by, body.reason))
+    return act(connection, who, incident_id, body, lambda by: actions.dismiss(connection, by, body.reason))
 
 
-@router.post("/resolve", summary="Close it as dealt with", responses=_ERRORS)
-def resolve(connection: Transaction, incident_id: IncidentId, body: Resolution) -> IncidentDetail:
+@router.post("/resolve", summary="Close it as dealt with", dependencies=[_RESPONDERS], responses=_ERRORS)
+def resolve(connection: Transaction, who: Caller, incident_id: IncidentId, body: Resolution) -> IncidentDetail:
     """Refused with what is missing until the plan's conditions are met."""
-    return act(connection, incident_id, body, lambda by: actions.resolve(connection, by, body.reason, body.cause))
+    return act(connection, who, incident_id, body, lambda by: actions.resolve(connection, by, body.reason, body.cause))
 
 
-@router.post("/reopen", summary="Take it up again", responses=_ERRORS)
-def reopen(connection: Transaction, incident_id: IncidentId, body: WithReason) -> IncidentDetail:
+@router.post("/reopen", summary="Take it up again", dependencies=[_RESPONDERS], responses=_ERRORS)
+def reopen(connection: Transaction, who: Caller, incident_id: IncidentId, body: WithReason) -> IncidentDetail:
     """Its plan begins anew."""
-    return act(connection, incident_id, body, lambda by: actions.reopen(connection, by, body.reason))
+    return act(connection, who, incident_id, body, lambda by: actions.reopen(connection, by, body.reason))
 
 
-@router.post("/countermeasures", summary="Plan a countermeasure", responses=_ERRORS)
-def plan_countermeasure(connection: Transaction, incident_id: IncidentId, body: CountermeasureNew) -> IncidentDetail:
+@router.post("/countermeasures", summary="Plan a countermeasure", dependencies=[_INVOLVED], responses=_ERRORS)
+def plan_countermeasure(
+    connection: Transaction, who: Caller, incident_id: IncidentId, body: CountermeasureNew
+) -> IncidentDetail:
     """What keeps it from happening again, by whom, by when, and when it is checked."""
     plan = countermeasures.Plan(body.cause, body.countermeasure, body.owner, body.due_on, body.check_on)
     return act(
         connection,
+        who,
         incident_id,
         body,
         lambda by: countermeasures.add_countermeasure(connection, incident_id, plan, by.actor, by.now),
     )
 
 
-@router.post("/countermeasures/{countermeasure_id}/done", summary="It was carried out", responses=_ERRORS)
+@router.post(
+    "/countermeasures/{countermeasure_id}/done",
+    summary="It was carried out",
+    dependencies=[_INVOLVED],
+    responses=_ERRORS,
+)
 def finish_countermeasure(
-    connection: Transaction, incident_id: IncidentId, countermeasure_id: int, body: WithNote
+    connection: Transaction, who: Caller, incident_id: IncidentId, countermeasure_id: int, body: WithNote
 ) -> IncidentDetail:
     """A countermeasure was carried out."""
     _check_its(connection, incident_id, countermeasure_id)
     return act(
         connection,
+        who,
         incident_id,
         body,
         lambda by: countermeasures.finish_countermeasure(connection, countermeasure_id, by.actor, by.now, body.note),
     )
 
 
-@router.post("/countermeasures/{countermeasure_id}/check", summary="Whether it worked", responses=_ERRORS)
+@router.post(
+    "/countermeasures/{countermeasure_id}/check",
+    summary="Whether it worked",
+    dependencies=[_INVOLVED],
+    responses=_ERRORS,
+)
 def check_countermeasure(
-    connection: Transaction, incident_id: IncidentId, countermeasure_id: int, body: Check
+    connection: Transaction, who: Caller, incident_id: IncidentId, countermeasure_id: int, body: Check
 ) -> IncidentDetail:
     """One that did not work asks for another."""
     _check_its(connection, incident_id, countermeasure_id)
     return act(
         connection,
+        who,
         incident_id,
         body,
         lambda by: countermeasures.check_countermeasure(
@@ -345,9 +374,11 @@ def check_countermeasure(
     )
 
 
-@router.post("/obligations/{obligation_id}/done", summary="An obligation was met", responses=_ERRORS)
+@router.post(
+    "/obligations/{obligation_id}/done", summary="An obligation was met", dependencies=[_INVOLVED], responses=_ERRORS
+)
 def finish_obligation(
-    connection: Transaction, incident_id: IncidentId, obligation_id: int, body: WithNote
+    connection: Transaction, who: Caller, incident_id: IncidentId, obligation_id: int, body: WithNote
 ) -> IncidentDetail:
     """The report was made, the customer was told."""
     held = {one.obligation_id for one in obligations.obligations(connection, incident_id)}
@@ -355,6 +386,7 @@ def finish_obligation(
         raise Problem(404, f"Incident {incident_id} has no obligation {obligation_id}.", "obligation_id")
     return act(
         connection,
+        who,
         incident_id,
         body,
         lambda by: obligations.finish_obligation(connection, obligation_id, by.actor, by.now, body.note),

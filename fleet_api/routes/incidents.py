@@ -7,6 +7,8 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
+from fleet_api.access.admission import Caller, allowed
+from fleet_api.access.roles import EVERYONE, Scope
 from fleet_api.problems import Problem, documented
 from fleet_api.requests import Limit, Transaction, VehicleId, no_such
 from fleet_api.times import Utc, Zoned, rfc3339
@@ -16,6 +18,8 @@ from incidents.detector import Reason
 from incidents.wording import LANGUAGES, reason_text
 
 router = APIRouter(prefix="/api/incidents", tags=["incidents"])
+
+_READERS: Final = allowed(*EVERYONE, scope=Scope.READ)
 
 Status = Literal["open", "acknowledged", "resolved", "dismissed"]
 IncidentId = Annotated[int, Path(ge=1, description="Number of the incident.")]
@@ -209,9 +213,10 @@ def detail_of(connection: Transaction, incident_id: int) -> IncidentDetail:
     )
 
 
-@router.get("", summary="List incidents")
+@router.get("", summary="List incidents", dependencies=[_READERS])
 def list_incidents(
     connection: Transaction,
+    who: Caller,
     *,
     status: Annotated[list[Status] | None, Query(description="Only these; may be repeated.")] = None,
     min_level: Annotated[int | None, Query(ge=1, le=3, description="Only this level and above.")] = None,
@@ -230,7 +235,8 @@ def list_incidents(
     """Incidents, newest first. As they change they are pushed through the WebSocket `/api/live`."""
     narrow = cases.Narrow(
         statuses=list(status) if status else None, min_level=min_level, vehicle_id=vehicle_id, family=family,
-        kind=kind, depot=depot, drill=drill, since=since, until=until, before=_before(cursor),
+        kind=kind, depot=depot, depots=who.depot_list, drill=drill, since=since, until=until,
+        before=_before(cursor),
     )  # fmt: skip
     found = cases.list_cases(connection, narrow, limit + 1)
     page = found[:limit]
@@ -238,9 +244,10 @@ def list_incidents(
     return IncidentPage(incidents=[IncidentOut(**asdict(case)) for case in page], next_cursor=following)
 
 
-@router.get("/counts", summary="Incidents by kind: frequency and impact")
+@router.get("/counts", summary="Incidents by kind: frequency and impact", dependencies=[_READERS])
 def count_incidents(
     connection: Transaction,
+    who: Caller,
     since: Annotated[Zoned, Query(alias="from", description="Happened at or after.")],
     until: Annotated[Zoned | None, Query(alias="to", description="Happened before; now when absent.")] = None,
     drill: Annotated[bool, Query(description="Count drills instead.")] = False,
@@ -249,22 +256,24 @@ def count_incidents(
     end = until or clock.now()
     if not since < end <= since + _MAX_COUNTED:
         raise Problem(422, "to: the end of the span must come after its begin, at most ten years.", "to")
-    return Counts(kinds=[KindCountOut(**asdict(item)) for item in cases.counts(connection, since, end, drill=drill)])
+    found = cases.counts(connection, since, end, drill=drill, depots=who.depot_list)
+    return Counts(kinds=[KindCountOut(**asdict(item)) for item in found])
 
 
-@router.get("/drills", summary="How drills were answered")
+@router.get("/drills", summary="How drills were answered", dependencies=[_READERS])
 def report_drills(
     connection: Transaction,
+    who: Caller,
     since: Annotated[Zoned, Query(alias="from", description="Happened at or after.")],
     until: Annotated[Zoned | None, Query(alias="to", description="Happened before; now when absent.")] = None,
     limit: Limit = 500,
 ) -> DrillReport:
     """Response times of drills: when it was known, when the first notice left, when somebody acknowledged."""
-    found = cases.drill_report(connection, since, until or clock.now(), limit)
+    found = cases.drill_report(connection, since, until or clock.now(), limit, depots=who.depot_list)
     return DrillReport(incidents=[DrillAnswerOut(**asdict(one)) for one in found])
 
 
-@router.get("/{incident_id}", summary="Read an incident", responses=documented(404))
+@router.get("/{incident_id}", summary="Read an incident", dependencies=[_READERS], responses=documented(404))
 def read_incident(connection: Transaction, incident_id: IncidentId) -> IncidentDetail:
     """An incident with its detections (withdrawn ones too), other evidence and full timeline."""
     return detail_of(connection, incident_id)

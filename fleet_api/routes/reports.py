@@ -5,6 +5,9 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from fleet_api.access import visible
+from fleet_api.access.admission import Caller, Traced, allowed
+from fleet_api.access.roles import EVERYONE, INVOLVED, RESPONDERS, Scope
 from fleet_api.problems import Problem, documented
 from fleet_api.requests import LongText, ShortText, Transaction, VehicleId
 from fleet_api.routes.geofences import checked_area
@@ -32,7 +35,7 @@ class ReportNew(BaseModel):
     kind: ReportKind
     occurred_at: Zoned = Field(description="When it happened, as far as they know.")
     told: LongText = Field(min_length=1, description="In their own words.")
-    taken_by: ShortText = Field(description="Who took the report.")
+    taken_by: ShortText | None = Field(default=None, description="Who took the report; whoever sends it when absent.")
     reporter: ShortText | None = None
     contact: ShortText | None = Field(default=None, description="How to reach them.")
     injured: bool | None = Field(default=None, description="Whether anybody is hurt; null when they do not know.")
@@ -105,32 +108,58 @@ class WarningList(BaseModel):
 _LONGEST_AHEAD_S: Final = 300.0
 
 
-@router.post("/api/reports", status_code=201, summary="Take a report", responses=documented(404))
+@router.post(
+    "/api/reports",
+    status_code=201,
+    summary="Take a report",
+    dependencies=[allowed(*INVOLVED, scope=Scope.INCIDENTS)],
+    responses=documented(404),
+)
 def take_report(
-    request: Request, connection: Transaction, body: ReportNew, response: Response, key: RequestKey = None
+    request: Request,
+    connection: Transaction,
+    who: Caller,
+    traced: Traced,
+    *,
+    body: ReportNew,
+    response: Response,
+    key: RequestKey = None,
 ) -> ReportOut:
     """Keep what a customer, a passer-by or our own staff told us; it joins the incident it belongs to, or opens one."""
     now = clock.now()
     if (body.occurred_at - now).total_seconds() > _LONGEST_AHEAD_S:
         raise Problem(422, "occurred_at: a report cannot be of the future.", "occurred_at")
+    nowhere = Problem(404, f"There is no vehicle {body.vehicle_id!r}.", "vehicle_id")
+    visible.require_vehicle(connection, who, body.vehicle_id, nowhere)
     if not reports.vehicle_exists(connection, body.vehicle_id):
-        raise Problem(404, f"There is no vehicle {body.vehicle_id!r}.", "vehicle_id")
-    report = reports.Report(**body.model_dump(), reported_at=now, request_key=key)
+        raise nowhere
+    told = {**body.model_dump(), "taken_by": body.taken_by or who.user_id}
+    # A key is its sender's: the same one of somebody else is another report.
+    request_key = None if key is None else f"{who.user_id}:{key}"
+    report = reports.Report(**told, reported_at=now, request_key=request_key)
     responder: Responder = request.app.state.responder
     report_id, incident_id = reports.take_report(connection, report, responder)
+    traced.about("vehicle", body.vehicle_id, report_id=report_id, incident_id=incident_id)
     if incident_id is not None:
         response.headers["Location"] = f"/api/incidents/{incident_id}"
     return ReportOut(report_id=report_id, incident_id=incident_id)
 
 
-@router.post("/api/weather", status_code=201, summary="Keep a weather warning")
-def keep_warning(connection: Transaction, body: WarningNew) -> WarningKept:
+@router.post(
+    "/api/weather",
+    status_code=201,
+    summary="Keep a weather warning",
+    dependencies=[allowed(*RESPONDERS, scope=Scope.INCIDENTS, whole_fleet=True)],
+)
+def keep_warning(connection: Transaction, traced: Traced, body: WarningNew) -> WarningKept:
     """Keep a warning. It is told in collisions at its place and time, those that are there and those to come."""
     warning = reports.Warning(**{**body.model_dump(), "area": checked_area(body.area)})
-    return WarningKept(warning_id=reports.keep_warning(connection, warning, clock.now()))
+    kept = WarningKept(warning_id=reports.keep_warning(connection, warning, clock.now()))
+    traced.about("weather", kept.warning_id)
+    return kept
 
 
-@router.get("/api/weather", summary="Weather warnings from now on")
+@router.get("/api/weather", summary="Weather warnings from now on", dependencies=[allowed(*EVERYONE, scope=Scope.READ)])
 def list_warnings(connection: Transaction) -> WarningList:
     """Warnings that hold now or later."""
     return WarningList(warnings=[WarningOut(**item) for item in reports.warnings_from(connection, clock.now())])

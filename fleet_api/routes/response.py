@@ -8,6 +8,9 @@ import psycopg
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from fleet_api.access.admission import Caller, Traced, allowed
+from fleet_api.access.principal import Principal
+from fleet_api.access.roles import EVERYONE, PLANNERS, Scope
 from fleet_api.problems import Problem, documented
 from fleet_api.requests import Revision, ShortText, Transaction
 from fleet_api.times import Utc, Zoned
@@ -18,6 +21,10 @@ from incidents.response.policy import Policy
 from incidents.response.rota import Person, Shift
 
 router = APIRouter(prefix="/api", tags=["response"])
+
+_READERS: Final = allowed(*EVERYONE, scope=Scope.READ)
+# The rota is one: a shift of one depot stands in for a hole of another.
+_PLANNERS: Final = allowed(*PLANNERS, scope=Scope.INCIDENTS, whole_fleet=True)
 
 PersonId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")]
 RoleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -90,7 +97,7 @@ class ShiftNew(BaseModel):
     ends_at: Zoned
     depot: ShortText | None = None
     override: bool = Field(default=False, description="Beats the plan, as when shifts are swapped.")
-    by: ShortText = Field(description="Who enters it.")
+    by: ShortText | None = Field(default=None, description="Not looked at: whoever is signed in enters it.")
 
 
 class ShiftOut(BaseModel):
@@ -176,23 +183,24 @@ class PolicyOut(BaseModel):
     policy: dict[str, Any]
 
 
-@router.get("/people", summary="People who can be called")
-def list_people(connection: Transaction) -> People:
-    """Everybody who has a role in the response."""
-    return People(people=[_person_out(kept) for kept in people.people(connection)])
+@router.get("/people", summary="People who can be called", dependencies=[_READERS])
+def list_people(connection: Transaction, who: Caller) -> People:
+    """Everybody who has a role in the response, for every depot or one of the caller's."""
+    return People(people=[_person_out(kept) for kept in people.people(connection) if _concerns(who, kept.person.depot)])
 
 
-@router.post("/people", status_code=201, summary="Enter a person", responses=documented(409))
-def create_person(connection: Transaction, body: PersonNew) -> PersonOut:
+@router.post("/people", status_code=201, summary="Enter a person", dependencies=[_PLANNERS], responses=documented(409))
+def create_person(connection: Transaction, traced: Traced, body: PersonNew) -> PersonOut:
     """Enter somebody who can be called."""
     person = _person(body.person_id, body, body.channels)
     revision = people.insert_person(connection, person)
     if revision is None:
         raise Problem(409, f"There is a person {body.person_id!r} already.", "person_id")
+    traced.about("person", body.person_id)
     return _person_out(people.Kept(person, revision))
 
 
-@router.put("/people/{person_id}", summary="Change a person", responses=documented(404, 409))
+@router.put("/people/{person_id}", summary="Change a person", dependencies=[_PLANNERS], responses=documented(404, 409))
 def edit_person(
     connection: Transaction, person_id: Annotated[str, Path(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")], body: PersonEdit
 ) -> PersonOut:
@@ -210,40 +218,52 @@ def edit_person(
     return _person_out(people.Kept(person, revision))
 
 
-@router.get("/duty", summary="Who is on duty when")
+@router.get("/duty", summary="Who is on duty when", dependencies=[_READERS])
 def list_shifts(
     connection: Transaction,
+    who: Caller,
     since: Annotated[Zoned, Query(alias="from", description="On call at or after.")],
     until: Annotated[Zoned, Query(alias="to", description="On call before.")],
 ) -> Shifts:
     """Shifts that touch a span."""
-    return Shifts(shifts=[ShiftOut(**asdict(shift)) for shift in people.shifts(connection, since, until)])
+    found = people.shifts(connection, since, until)
+    return Shifts(shifts=[ShiftOut(**asdict(shift)) for shift in found if _concerns(who, shift.depot)])
 
 
-@router.post("/duty", status_code=201, summary="Put somebody on duty", responses=documented(404))
-def create_shift(connection: Transaction, body: ShiftNew) -> ShiftOut:
+@router.post(
+    "/duty", status_code=201, summary="Put somebody on duty", dependencies=[_PLANNERS], responses=documented(404)
+)
+def create_shift(connection: Transaction, who: Caller, traced: Traced, body: ShiftNew) -> ShiftOut:
     """A planned shift, or one that overrides the plan."""
     if not body.starts_at < body.ends_at <= body.starts_at + _LONGEST_SHIFT:
         raise Problem(422, "ends_at: a shift ends after its begin, at most 62 days later.", "ends_at")
     shift = Shift(0, body.role, body.person_id, body.starts_at, body.ends_at, body.depot, body.override)
     try:
-        shift_id = people.insert_shift(connection, shift, body.by, clock.now())
+        shift_id = people.insert_shift(connection, shift, who.user_id, clock.now())
     except psycopg.errors.ForeignKeyViolation:
         raise Problem(404, f"There is no person {body.person_id!r}.", "person_id") from None
+    traced.about("shift", shift_id, person_id=body.person_id)
     return ShiftOut(**asdict(replace(shift, shift_id=shift_id)))
 
 
-@router.delete("/duty/{shift_id}", status_code=204, summary="Take a shift back", responses=documented(404))
+@router.delete(
+    "/duty/{shift_id}",
+    status_code=204,
+    summary="Take a shift back",
+    dependencies=[_PLANNERS],
+    responses=documented(404),
+)
 def delete_shift(connection: Transaction, shift_id: Annotated[int, Path(ge=1)]) -> None:
     """As if it had never been entered."""
     if not people.delete_shift(connection, shift_id):
         raise Problem(404, f"There is no shift {shift_id}.", "shift_id")
 
 
-@router.get("/response/holes", summary="Holes in the rota, found in advance")
+@router.get("/response/holes", summary="Holes in the rota, found in advance", dependencies=[_READERS])
 def list_holes(
     request: Request,
     connection: Transaction,
+    who: Caller,
     days: Annotated[float, Query(gt=0, le=60, description="How far ahead to look.")] = 14.0,
 ) -> Holes:
     """Times in which a role of the policy has nobody who can be reached."""
@@ -253,12 +273,12 @@ def list_holes(
         holes=[
             HoleOut(kind=hole.kind.value, role=hole.role, depot=hole.depot, starts_at=hole.starts_at,
                     ends_at=hole.ends_at, instead=list(hole.instead))
-            for hole in found
+            for hole in found if _concerns(who, hole.depot)
         ]
     )  # fmt: skip
 
 
-@router.get("/response/health", summary="Whether escalation runs")
+@router.get("/response/health", summary="Whether escalation runs", dependencies=[_READERS])
 def response_health(connection: Transaction) -> ResponseHealth:
     """Heartbeats of the worker's jobs, and everything that should have been done and was not."""
     troubles = watchdog.check(connection, clock.now())
@@ -272,22 +292,28 @@ def response_health(connection: Transaction) -> ResponseHealth:
     )
 
 
-@router.get("/response/policy", summary="The policy in force")
+@router.get("/response/policy", summary="The policy in force", dependencies=[_READERS])
 def read_policy(request: Request) -> PolicyOut:
     """New incidents freeze it; those that are open keep theirs."""
     policy: Policy = request.app.state.policy
     return PolicyOut(version=policy.version, policy=asdict(policy))
 
 
-@router.get("/response/false-alarms", summary="False alarms by detector and device")
+@router.get("/response/false-alarms", summary="False alarms by detector and device", dependencies=[_READERS])
 def false_alarms(
     connection: Transaction,
+    who: Caller,
     since: Annotated[Zoned, Query(alias="from", description="Opened at or after.")],
     until: Annotated[Zoned | None, Query(alias="to", description="Opened before; now when absent.")] = None,
 ) -> FalseAlarmList:
     """Of closed incidents, how many people dismissed as false. Drills do not count."""
-    found = lessons.false_alarms(connection, since, until or clock.now())
+    found = lessons.false_alarms(connection, since, until or clock.now(), depots=who.depot_list)
     return FalseAlarmList(false_alarms=[FalseAlarmsOut(**asdict(one), rate=one.rate) for one in found])
+
+
+def _concerns(who: Principal, depot: str | None) -> bool:
+    """Whether what is for a depot, or for every one (None), concerns somebody."""
+    return depot is None or who.has_depot(depot)
 
 
 def _person(person_id: str, body: PersonFields, channels: list[ChannelIn]) -> Person:

@@ -9,6 +9,9 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from fleet_api import queries
+from fleet_api.access import visible
+from fleet_api.access.admission import Caller, Traced, allowed
+from fleet_api.access.roles import EVERYONE, KEEPERS, TRACERS, WATCHERS, Scope
 from fleet_api.problems import Problem, documented
 from fleet_api.requests import (
     Cursor,
@@ -28,6 +31,11 @@ from fleet_api.times import Utc, Zoned
 from fleet_core import clock
 
 router = APIRouter(prefix="/api/vehicles", tags=["vehicles"])
+
+_READERS: Final = allowed(*EVERYONE, scope=Scope.READ)
+_WATCHERS: Final = allowed(*WATCHERS, scope=Scope.READ)
+_TRACERS: Final = allowed(*TRACERS, scope=Scope.READ, history=True)
+_KEEPERS: Final = allowed(*KEEPERS, scope=Scope.FLEET)
 
 MAX_TRACK_DAYS: Final = 31
 MAX_TRACK_POINTS: Final = 20_000
@@ -157,9 +165,10 @@ class TrackOut(BaseModel):
     points: list[TrackPointOut]
 
 
-@router.get("", summary="List vehicles")
+@router.get("", summary="List vehicles", dependencies=[_READERS])
 def list_vehicles(
     connection: Transaction,
+    who: Caller,
     *,
     q: Search = None,
     depot: Annotated[str | None, Query(max_length=100, description="Only this depot.")] = None,
@@ -169,7 +178,7 @@ def list_vehicles(
 ) -> VehiclePage:
     """Vehicles by id, a page at a time. `q` is looked for in id, plate, VIN and model."""
     found = queries.list_vehicles(
-        connection, text=q, depot=depot, with_retired=with_retired, after=cursor, limit=limit + 1
+        connection, text=q, depot=depot, depots=who.depot_list, with_retired=with_retired, after=cursor, limit=limit + 1
     )
     page = found[:limit]
     return VehiclePage(
@@ -178,24 +187,29 @@ def list_vehicles(
     )
 
 
-@router.post("", status_code=201, summary="Create a vehicle", responses=documented(409))
-def create_vehicle(connection: Transaction, body: VehicleNew, response: Response) -> VehicleOut:
+@router.post("", status_code=201, summary="Create a vehicle", dependencies=[_KEEPERS], responses=documented(409))
+def create_vehicle(
+    connection: Transaction, who: Caller, traced: Traced, body: VehicleNew, response: Response
+) -> VehicleOut:
     """Create a vehicle. A vehicle that ingest registered on first sight exists already: edit it instead."""
     if body.vehicle_id == "live":
         raise Problem(422, "vehicle_id: `live` is the address of the snapshot of all vehicles.", "vehicle_id")
+    visible.require_depot(who, body.depot)
     try:
         vehicle = queries.insert_vehicle(connection, body.model_dump())
     except psycopg.errors.UniqueViolation:
         raise _plate_taken(body.plate) from None
     if vehicle is None:
         raise Problem(409, f"There is a vehicle {body.vehicle_id!r} already.", "vehicle_id")
+    traced.about("vehicle", vehicle.vehicle_id, depot=vehicle.depot)
     response.headers["Location"] = f"/api/vehicles/{vehicle.vehicle_id}"
     return VehicleOut(**asdict(vehicle))
 
 
-@router.get("/live", summary="Newest positions of all vehicles")
+@router.get("/live", summary="Newest positions of all vehicles", dependencies=[_WATCHERS])
 def live_positions(
     connection: Transaction,
+    who: Caller,
     viewport: Annotated[
         str | None,
         Query(
@@ -207,7 +221,7 @@ def live_positions(
 ) -> LivePositions:
     """A snapshot from the store. For positions as they come use the WebSocket `/api/live`."""
     box = parse_viewport(viewport)
-    found = queries.latest_positions(connection, box, limit + 1)
+    found = queries.latest_positions(connection, box, limit + 1, who.depot_list)
     return LivePositions(
         server_time=clock.now(),
         truncated=len(found) > limit,
@@ -215,7 +229,7 @@ def live_positions(
     )
 
 
-@router.get("/{vehicle_id}", summary="Read a vehicle", responses=documented(404))
+@router.get("/{vehicle_id}", summary="Read a vehicle", dependencies=[_READERS], responses=documented(404))
 def read_vehicle(connection: Transaction, vehicle_id: Annotated[VehicleId, Path()]) -> VehicleDetail:
     """A vehicle, its newest state, its devices."""
     vehicle = queries.vehicle_by_id(connection, vehicle_id)
@@ -230,8 +244,10 @@ def read_vehicle(connection: Transaction, vehicle_id: Annotated[VehicleId, Path(
     )
 
 
-@router.patch("/{vehicle_id}", summary="Edit a vehicle", responses=documented(404, 409))
-def edit_vehicle(connection: Transaction, vehicle_id: Annotated[VehicleId, Path()], body: VehicleEdit) -> VehicleOut:
+@router.patch("/{vehicle_id}", summary="Edit a vehicle", dependencies=[_KEEPERS], responses=documented(404, 409))
+def edit_vehicle(
+    connection: Transaction, who: Caller, traced: Traced, vehicle_id: Annotated[VehicleId, Path()], body: VehicleEdit
+) -> VehicleOut:
     """Change the fields sent. The revision must be the stored one, so that nobody overwrites what they did not see."""
     current = queries.vehicle_by_id(connection, vehicle_id)
     if current is None:
@@ -240,6 +256,8 @@ def edit_vehicle(connection: Transaction, vehicle_id: Annotated[VehicleId, Path(
         raise stale_revision("vehicle", vehicle_id, body.revision, current.revision)
     values: dict[str, Any] = asdict(current) | {"retired": current.retired_at is not None}
     values |= body.model_dump(include=body.model_fields_set)
+    visible.require_depot(who, values["depot"])
+    traced.details["fields"] = sorted(body.model_fields_set - {"revision"})
     try:
         vehicle = queries.update_vehicle(connection, values)
     except psycopg.errors.UniqueViolation:
@@ -252,10 +270,12 @@ def edit_vehicle(connection: Transaction, vehicle_id: Annotated[VehicleId, Path(
     return VehicleOut(**asdict(vehicle))
 
 
-@router.get("/{vehicle_id}/track", summary="Where a vehicle was", responses=documented(404))
+@router.get("/{vehicle_id}/track", summary="Where a vehicle was", dependencies=[_TRACERS], responses=documented(404))
 def read_track(
     connection: Transaction,
+    traced: Traced,
     vehicle_id: Annotated[VehicleId, Path()],
+    *,
     since: Annotated[
         Zoned, Query(alias="from", description="Begin of the span, ISO 8601 with zone, included. Device time.")
     ],
@@ -266,6 +286,7 @@ def read_track(
     _check_span(since, until)
     if queries.vehicle_by_id(connection, vehicle_id) is None:
         raise no_such("vehicle", vehicle_id)
+    traced.details |= {"from": since.isoformat(), "to": until.isoformat()}
     track = queries.track(connection, vehicle_id, since, until, max_points)
     points = [TrackPointOut(**(asdict(point) | {"seq": str(point.seq)})) for point in track.points]
     return TrackOut(

@@ -1,6 +1,7 @@
 // Live map without a build step: frames as in docs/live-protocol.md, a canvas, and a list that says the same in text.
 import { Camera, Roads, drawVehicles, palette } from "./map.js";
 import { connect } from "./live.js";
+import { door } from "./session.js";
 
 const $ = (id) => document.getElementById(id);
 const LIST_ROWS = 100;
@@ -14,7 +15,9 @@ let basemap = null;
 const alarms = [];
 const camera = new Camera($("map"));
 const roads = new Roads($("roads"));
-const live = connect({ onLink: setLink, onAlarm: addAlarm, onLeftOut: (leftOut) => addAlarm({ leftOut }) });
+const live = connect({ onLink: setLink, onAlarm: addAlarm, onLeftOut: (leftOut) => addAlarm({ leftOut }), onSignedOut: () => entrance.knock() });
+const entrance = door({ say, onIn: begin });
+let begun = false;
 
 function pickLanguage() {
   let kept = null;
@@ -198,8 +201,17 @@ camera.listen($("vehicles"), {
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { camera.changed = true; });
 
+// Somebody is signed in, for the first time on this page or again.
+async function begin() {
+  if (!begun) {
+    begun = true;
+    await loadRoads();
+    await fit().catch(() => {});
+    setInterval(showList, 1000);
+    requestAnimationFrame(draw);
+  }
+  live.start();
+}
+
 await setLanguage(language);
-await loadRoads();
-await fit().catch(() => {});
-setInterval(showList, 1000);
-requestAnimationFrame(draw);
+await entrance.knock();

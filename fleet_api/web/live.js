@@ -5,8 +5,9 @@ const STALE_SECONDS = 120;
 const UNKNOWN = 65535;
 const SILENCE_MS = 15000; // three heartbeats
 const MAX_WAIT_MS = 10000;
+const SIGN_IN = 4401, NOT_ALLOWED = 4403;
 
-export function connect({ onLink, onAlarm, onLeftOut }) {
+export function connect({ onLink, onAlarm, onLeftOut, onSignedOut }) {
   const vehicles = new Map(); // id -> {id, lon, lat, fromLon, fromLat, at, span, heading, speed, state, time}
   let names = new Map();
   let socket = null, viewport = null, waitMs = 500, revision = 0, heardAt = 0, clockAhead = 0, store = true;
@@ -22,7 +23,10 @@ export function connect({ onLink, onAlarm, onLeftOut }) {
       if (typeof data === "string") onText(JSON.parse(data));
       else onFrame(data);
     };
-    socket.onclose = () => {
+    socket.onclose = ({ code }) => {
+      // Nobody is signed in any more: somebody must, before it is tried again.
+      if (code === SIGN_IN) return onSignedOut();
+      if (code === NOT_ALLOWED) return onLink("not_allowed");
       onLink("lost");
       // Everyone comes back after a restart: not all in the same instant.
       setTimeout(open, waitMs * (0.5 + Math.random()));
@@ -103,15 +107,18 @@ export function connect({ onLink, onAlarm, onLeftOut }) {
   const stateOf = (vehicle) => (ageOf(vehicle) > STALE_SECONDS ? "stale" : vehicle.state & MOVING ? "moving" : "standing");
 
   setInterval(() => {
-    if (socket.readyState === WebSocket.OPEN && performance.now() - heardAt > SILENCE_MS) socket.close();
+    if (socket?.readyState === WebSocket.OPEN && performance.now() - heardAt > SILENCE_MS) socket.close();
   }, 2000);
-  open();
 
   return {
     vehicles, ageOf, stateOf, placeOf,
+    // Open the connection, unless it is.
+    start() {
+      if (socket === null || socket.readyState === WebSocket.CLOSED) open();
+    },
     look(box) {
       viewport = box;
-      if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ viewport }));
+      if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ viewport }));
     },
   };
 }

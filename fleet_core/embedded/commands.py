@@ -32,6 +32,7 @@ _log = logging.getLogger("fleet.up")
 _READY_WITHIN_S: Final = 90.0
 # By name, because nothing here may import what stands above the kernel.
 _DEMO_PACK: Final = "simulators.town:write_demo_pack"
+_FIRST_ADMIN: Final = "fleet_api.access.commands:make_first_admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ def _run(plan: _Plan, terminal: Terminal) -> None:
         known["mqtt_url"] = broker.url if broker else configured.mqtt_url
         known["http_url"] = f"http://{_reachable(configured.http_host)}:{plan.http_port}"
         _migrate(known["database_dsn"], configured, terminal)
+        first: tuple[str, str] | None = cli.load(_FIRST_ADMIN)(known["database_dsn"])
         if broker and configured.mqtt_device_auth == "on":
             accounts = DeviceAccounts(
                 known["database_dsn"], broker, configured.partitions, lambda text: terminal.line("broker", text)
@@ -157,9 +159,10 @@ def _run(plan: _Plan, terminal: Terminal) -> None:
             supervisor.add("demo", Command(arguments, environ), may_finish=True)
         supervisor.publish()
         if _wait_for_page(known["http_url"], supervisor, stop):
-            terminal.say(_first_steps(plan, known["http_url"]))
+            terminal.say(_first_steps(plan, known["http_url"], first))
         elif not stop.is_set():
             terminal.say(f"The API does not answer yet; its log is {plan.data_dir / 'logs' / 'api.log'}")
+            terminal.say(_first_sign_in(first))
         supervisor.run(stop)
     except EmbeddedServiceError:
         # Asked to stop while a service was starting: that is no failure.
@@ -289,13 +292,21 @@ def _wait_for_page(http_url: str, supervisor: Supervisor, stop: threading.Event)
     return False
 
 
-def _first_steps(plan: _Plan, http_url: str) -> str:
+def _first_sign_in(first: tuple[str, str] | None) -> str:
+    """Said once: the password is kept nowhere."""
+    if first is None:
+        return "Sign in as before; another user:  fleet user add NAME --role ROLE"
+    return f"First sign-in:  {first[0]}  password  {first[1]}  (shown this once; you choose another when you sign in)"
+
+
+def _first_steps(plan: _Plan, http_url: str, first: tuple[str, str] | None) -> str:
     program = Path(sys.argv[0])
     fleet = str(program) if program.name == "fleet" else "fleet"
     shown = f" --data {plan.data_dir}" if plan.data_dir != plan.configured.data_path else ""
     traffic = f"{plan.vehicles} simulated vehicles are driving." if plan.demo else "No demo traffic: send your own."
     return f"""
   Fleetward is ready:  {http_url}
+  {_first_sign_in(first)}
   {traffic}
   What runs, and the addresses for tools:  {fleet} status{shown}
   Logs:  {plan.data_dir / "logs"}

@@ -51,6 +51,12 @@ class FalseAlarms:
         return self.false / self.closed
 
 
-def false_alarms(connection: Connection, since: datetime, until: datetime) -> list[FalseAlarms]:
-    """By detector, version and kind: over all devices, then for each device. Drills do not count."""
-    return [FalseAlarms(*row) for row in connection.execute(_SQL["false_alarms"], {"since": since, "until": until})]
+def false_alarms(
+    connection: Connection, since: datetime, until: datetime, *, depots: list[str] | None = None
+) -> list[FalseAlarms]:
+    """By detector, version and kind: over all devices, then for each device. Drills do not count.
+
+    `depots`: only incidents of their vehicles; None does not narrow.
+    """
+    parameters = {"since": since, "until": until, "depots": depots}
+    return [FalseAlarms(*row) for row in connection.execute(_SQL["false_alarms"], parameters)]

@@ -24,6 +24,8 @@ JOIN incidents AS i USING (incident_id)
 LEFT JOIN devices AS v ON v.vehicle_id = d.vehicle_id
 WHERE i.status IN ('resolved', 'dismissed') AND NOT i.drill
   AND i.occurred_at >= %(since)s AND i.occurred_at < %(until)s
+  AND (%(depots)s::text[] IS NULL
+       OR i.vehicle_id IN (SELECT w.vehicle_id FROM vehicles w WHERE w.depot = ANY(%(depots)s)))
 GROUP BY GROUPING SETS ((d.detector, d.version, d.kind), (d.detector, d.version, d.kind, v.device_id))
 HAVING GROUPING(v.device_id) = 1 OR v.device_id IS NOT NULL
 ORDER BY d.detector, d.version, d.kind, v.device_id NULLS FIRST
