@@ -2,16 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.resources import files
-from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse
-from starlette.staticfiles import StaticFiles
 
 from fleet_api import guard, problems
 from fleet_api.live import LiveHub, install_live
+from fleet_api.pages import install_pages
 from fleet_api.pool import Pool
 from fleet_api.routes import (
     alarms,
@@ -88,16 +85,6 @@ def create_app(settings: Settings) -> FastAPI:
     for module in _ROUTES:
         app.include_router(module.router)
     install_live(app)
-    _install_pages(app)
+    install_pages(app)
     app.add_middleware(guard.Guard, loopback_only=settings.http_allow_remote == "no")
     return app
-
-
-def _install_pages(app: FastAPI) -> None:
-    web = Path(str(files("fleet_api"))) / "web"
-
-    @app.get("/", include_in_schema=False)
-    def index() -> FileResponse:
-        return FileResponse(web / "index.html", headers={"Cache-Control": "no-cache"})
-
-    app.mount("/web", StaticFiles(directory=web), name="web")
