@@ -26,7 +26,8 @@ function label({ id, slot }: Row): string {
   });
 }
 
-function Line({ id, slot }: Row) {
+/** Not a component: what it shows comes from the fleet, which no component knows to have changed. */
+function line({ id, slot }: Row) {
   const level = levels.value.get(id) ?? 0;
   const known = register.value.get(id);
   const kind = slot < 0 ? "away" : fleet.kindOf(slot);
@@ -93,7 +94,7 @@ export function VehicleList({ list }: { list: Signal<Listed> }) {
         : <VirtualList
             id="vehicles" label={t("list.title", { n: inView })} count={rows.length} rowHeight={ROW}
             selected={rows.findIndex((row) => row.id === chosen.value)} keyOf={(i) => rows[i]!.id}
-            row={(i) => <Line {...rows[i]!} />} rowLabel={(i) => label(rows[i]!)} onChoose={(i) => showOnMap(rows[i]!.id)}
+            row={(i) => line(rows[i]!)} rowLabel={(i) => label(rows[i]!)} onChoose={(i) => showOnMap(rows[i]!.id)}
           />}
     </>
   );
