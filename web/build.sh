@@ -40,4 +40,4 @@ if [ -n "${PYTHON:-}" ]; then
 fi
 
 node "$bin/typescript/bin/tsc" --noEmit
-node "$bin/vite/bin/vite.js" build --logLevel "${LOG_LEVEL:-warn}"
+node "$bin/vite/bin/vite.js" build --logLevel "${LOG_LEVEL:-error}"

@@ -8,7 +8,7 @@ import { language, t } from "./i18n";
 import { Header } from "./header";
 import { lazy } from "./lazy";
 import { connect } from "./live/channel";
-import { SignIn } from "./pages/sign-in";
+import { NewPassword, SignIn } from "./pages/sign-in";
 import { path } from "./router";
 import { sessionState } from "./session";
 
@@ -48,6 +48,7 @@ export function App() {
     document.getElementById("content")?.scrollTo(0, 0);
   }, [page]);
   if (sessionState.value === "signed-out") return <SignIn />;
+  if (sessionState.value === "new-password") return <NewPassword />;
   if (sessionState.value === "asking") return null;
   const Page = pages[page];
   return (
@@ -56,7 +57,7 @@ export function App() {
         <a class="skip" href="#content">{t("skip.content")}</a>
         <Header page={page} />
       </div>
-      <AlertBar />
+      <AlertBar withIncidents={page !== "incidents"} />
       <main id="content" tabIndex={-1}><Page /></main>
     </>
   );

@@ -11,8 +11,8 @@ export type User = {
   language: string;
   must_change_password: boolean;
 };
-type SessionAnswer = { user: User; csrf_token: string };
-export type SessionState = "asking" | "open" | "signed-in" | "signed-out";
+type SessionAnswer = { user: User; csrf_token: string | null };
+export type SessionState = "asking" | "open" | "signed-in" | "signed-out" | "new-password";
 
 export const sessionState = signal<SessionState>("asking");
 export const user = signal<User | null>(null);
@@ -20,9 +20,9 @@ export const user = signal<User | null>(null);
 export const ownName = remembered("name", "");
 
 function enter(answer: SessionAnswer): void {
-  csrfToken.value = answer.csrf_token;
+  csrfToken.value = answer.csrf_token ?? "";
   user.value = answer.user;
-  sessionState.value = "signed-in";
+  sessionState.value = answer.user.must_change_password ? "new-password" : "signed-in";
 }
 
 function leave(): void {
@@ -42,6 +42,11 @@ export async function resumeSession(): Promise<void> {
 
 export async function signIn(userId: string, password: string, totp: string): Promise<void> {
   enter(await request<SessionAnswer>("POST", "/api/session", { user_id: userId, password, ...(totp ? { totp } : {}) }));
+}
+
+/** A password that somebody else gave must be changed before anything else is answered. */
+export async function changePassword(current: string, chosen: string): Promise<void> {
+  enter(await request<SessionAnswer>("POST", "/api/session/password", { current_password: current, new_password: chosen }));
 }
 
 export async function signOut(): Promise<void> {

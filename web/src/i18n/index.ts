@@ -1,6 +1,7 @@
 // The words of the pages. One catalogue a language; English is always there, Chinese is loaded when it is wanted.
 import { effect, signal } from "@preact/signals";
 import { kinds as englishKinds } from "../../../incidents/i18n/en.json";
+import { readyToDraw } from "../fonts";
 import { remembered } from "../remembered";
 import english from "./en.json";
 
@@ -27,6 +28,7 @@ async function load(wanted: Language): Promise<Words> {
 
 async function switchTo(wanted: Language): Promise<void> {
   const words = await load(wanted).catch(() => null);
+  if (words) await readyToDraw(Object.values(words.words).join(""));
   if (words === null || wanted !== wantedLanguage.peek()) return;
   loaded.value = words;
   language.value = wanted;

@@ -7,24 +7,22 @@ import { now } from "../ticking";
 import { plateOf } from "../live/register";
 import { unanswered } from "./store";
 
-const MOST = 2;
-
-export function AlertBar() {
-  const grave = unanswered.value.filter((one) => one.level >= LEAST_LEVEL && !one.drill);
-  const first = grave.slice(0, MOST);
+export function AlertBar({ withIncidents }: { withIncidents: boolean }) {
+  const grave = withIncidents ? unanswered.value.filter((one) => one.level >= LEAST_LEVEL && !one.drill) : [];
+  const first = grave[0];
   return (
     <section class="alerts" role="alert" aria-label={t("alerts")}>
-      {first.map((one) => (
-        <div key={one.incident_id} data-level={one.level}>
-          <Level level={one.level} />
-          <a class="what" href={`/incidents/${one.incident_id}`}>
-            {t("alert.incident", { kind: kindName(one.kind), vehicle: one.plate ?? one.vehicle_id })}
+      {first && (
+        <div key={first.incident_id} data-level={first.level}>
+          <Level level={first.level} />
+          <a class="what" href={`/incidents/${first.incident_id}`}>
+            {t("alert.incident", { kind: kindName(first.kind), vehicle: first.plate ?? first.vehicle_id })}
           </a>
-          <span class="num faint" aria-hidden="true">{t("ago", { span: span((now.value - Date.parse(one.occurred_at)) / 1000) })}</span>
-          <button class="plain" onClick={() => showOnMap(one.vehicle_id, one.lon_deg, one.lat_deg)}>{t("show_on_map")}</button>
+          <span class="num faint" aria-hidden="true">{t("ago", { span: span((now.value - Date.parse(first.occurred_at)) / 1000) })}</span>
+          <button class="plain" onClick={() => showOnMap(first.vehicle_id, first.lon_deg, first.lat_deg)}>{t("show_on_map")}</button>
+          {grave.length > 1 && <a class="button" href="/incidents">{t("alert.more", { n: grave.length - 1 })}</a>}
         </div>
-      ))}
-      {grave.length > MOST && <div data-level={grave[MOST]!.level}><a class="what" href="/incidents">{t("alert.more", { n: grave.length - MOST })}</a></div>}
+      )}
       {alarms.value.map((alarm) => (
         <div key={`${alarm.vehicle_id} ${alarm.kind} ${alarm.occurred_at}`} data-level="1">
           <a class="what" href="/" onClick={() => showOnMap(alarm.vehicle_id, alarm.lon_deg, alarm.lat_deg)}>

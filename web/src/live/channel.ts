@@ -1,9 +1,10 @@
 // The connection to /api/live: comes back by itself, tells everybody what it hears.
 import { signal } from "@preact/signals";
+import { signedOut } from "../api/client";
 import { decode } from "./frames";
 import { Fleet } from "./fleet";
 
-export type LinkState = "connecting" | "live" | "store" | "lost";
+export type LinkState = "connecting" | "live" | "store" | "lost" | "not_allowed";
 export type IncidentMessage = {
   incident_id: number; vehicle_id: string; family: string; kind: string; level: number; status: string; drill: boolean;
   occurred_at: string; detected_at: string; delay_s: number; lat_deg: number | null; lon_deg: number | null;
@@ -20,6 +21,8 @@ type Text =
   | { type: "hello"; feed: string }
   | { type: "feed"; state: string };
 
+const SIGN_IN = 4401;
+const NOT_ALLOWED = 4403;
 const SILENCE_MS = 15_000; // three heartbeats
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
@@ -64,8 +67,11 @@ export function connect(): void {
     if (typeof data === "string") onText(JSON.parse(data) as Text);
     else onFrame(data, opened);
   };
-  opened.onclose = () => {
-    link.value = "lost";
+  opened.onclose = ({ code }) => {
+    link.value = code === NOT_ALLOWED ? "not_allowed" : "lost";
+    if (code === NOT_ALLOWED) return;
+    // Nobody is signed in any more; it is tried again all the same, and comes back once somebody is.
+    if (code === SIGN_IN) signedOut.value++;
     // Everyone comes back after a restart: not all in the same instant.
     setTimeout(connect, waitMs * (0.5 + Math.random()));
     waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS);
