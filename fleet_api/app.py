@@ -6,7 +6,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from fleet_api import guard, problems
+from fleet_api import base_maps, guard, problems
 from fleet_api.live import LiveHub, install_live
 from fleet_api.pages import install_pages
 from fleet_api.pool import Pool
@@ -52,7 +52,8 @@ _ROUTES: Final = (
 def create_app(settings: Settings) -> FastAPI:
     """The application on `settings.database_url`. Needs no database to be made, only to answer.
 
-    Raises SettingsError when the database URL is missing or the response policy cannot be used.
+    Raises SettingsError when the database URL is missing, or the response policy or the file of base maps
+    cannot be used.
     """
     settings.require("database_url")
     hub = LiveHub(settings.database_url)
@@ -79,6 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.pool = pool
     app.state.live = hub
+    app.state.base_maps = base_maps.load(settings.base_maps)
     app.state.policy = policy
     app.state.responder = Responder(policy)
     problems.install(app)
@@ -86,5 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(module.router)
     install_live(app)
     install_pages(app)
-    app.add_middleware(guard.Guard, loopback_only=settings.http_allow_remote == "no")
+    origins = {one.origin for one in app.state.base_maps}
+    loopback_only = settings.http_allow_remote == "no"
+    app.add_middleware(guard.Guard, loopback_only=loopback_only, picture_origins=origins)
     return app

@@ -5,7 +5,7 @@ that opens a WebSocket or posts a form (so the Origin must be ours), and by DNS 
 pointed at 127.0.0.1 (so on loopback the Host must be a loopback name).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -30,6 +30,15 @@ SECURITY_HEADERS: Final = (
 )
 
 
+def security_headers(picture_origins: Collection[str]) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers for pages whose map may also show pictures from these origins."""
+    (name, policy), *others = SECURITY_HEADERS
+    more = "".join(f" {origin}" for origin in sorted(picture_origins)).encode()
+    for directive in (b"img-src 'self'", b"connect-src 'self'"):
+        policy = policy.replace(directive, directive + more)
+    return ((name, policy), *others)
+
+
 def refusal(headers: Iterable[tuple[bytes, bytes]], *, must_match_origin: bool, loopback_only: bool) -> str | None:
     """Why a request with these headers is refused, in one sentence, or None when it is not."""
     found = {name.lower(): value.decode("latin-1") for name, value in headers}
@@ -50,10 +59,11 @@ def _hostname(url: str) -> str | None:
 
 
 class Guard:
-    """ASGI middleware. `loopback_only`: refuse names that are not loopback."""
+    """ASGI middleware. `loopback_only`: refuse names that are not loopback. `picture_origins`: of base maps."""
 
-    def __init__(self, app: ASGIApp, loopback_only: bool) -> None:
+    def __init__(self, app: ASGIApp, loopback_only: bool, picture_origins: Collection[str] = ()) -> None:
         self._app = app
+        self._headers = security_headers(picture_origins)
         self._loopback_only = loopback_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +83,7 @@ class Guard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], *SECURITY_HEADERS]}
+                message = {**message, "headers": [*message["headers"], *self._headers]}
             await send(message)
 
         if reason is None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, Field
 
+from fleet_api.base_maps import BaseMap
 from fleet_api.problems import Problem, documented
 from fleet_core.settings import Settings
 
@@ -46,6 +47,18 @@ def basemap(request: Request) -> BasemapOut:
         bounds=_bounds(meta.get("bounds")),
         attribution=_names(meta.get("attribution") or UNSTATED, ""),
     )
+
+
+class BaseMaps(BaseModel):
+    """In the order of the file."""
+
+    maps: list[BaseMap]
+
+
+@router.get("/maps", summary="Further base maps")
+def base_maps(request: Request) -> BaseMaps:
+    """Base maps of others that the operator configured."""
+    return BaseMaps(maps=request.app.state.base_maps)
 
 
 @router.get("/roads", summary="Roads as GeoJSON", response_class=Response, responses=documented(404))

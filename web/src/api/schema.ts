@@ -44,6 +44,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/basemap/maps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Further base maps
+         * @description Base maps of others that the operator configured.
+         */
+        get: operations["base_maps_api_basemap_maps_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/basemap/roads": {
         parameters: {
             query?: never;
@@ -987,6 +1007,47 @@ export interface components {
              * @description null: to nobody in particular.
              */
             to: string | null;
+        };
+        /**
+         * BaseMap
+         * @description A base map of pictures in Web Mercator.
+         */
+        BaseMap: {
+            /** @description To be shown with the map, as its owner asks. */
+            attribution: components["schemas"]["Texts"];
+            /**
+             * Crs
+             * @description Datum of the pictures. Everything else is moved to it on display alone.
+             * @default wgs84
+             * @enum {string}
+             */
+            crs: "wgs84" | "gcj02" | "bd09";
+            /** Id */
+            id: string;
+            /**
+             * Max Zoom
+             * @default 18
+             */
+            max_zoom: number;
+            /**
+             * Min Zoom
+             * @default 0
+             */
+            min_zoom: number;
+            name: components["schemas"]["Texts"];
+            /**
+             * Url
+             * @description Address of a picture, with {z}, {x} and {y}.
+             */
+            url: string;
+        };
+        /**
+         * BaseMaps
+         * @description In the order of the file.
+         */
+        BaseMaps: {
+            /** Maps */
+            maps: components["schemas"]["BaseMap"][];
         };
         /**
          * BasemapOut
@@ -2569,6 +2630,16 @@ export interface components {
             step: number;
         };
         /**
+         * Texts
+         * @description A text in both languages.
+         */
+        Texts: {
+            /** En */
+            en: string;
+            /** Zh */
+            zh: string;
+        };
+        /**
          * TimelineOut
          * @description One line of the timeline.
          */
@@ -3050,6 +3121,46 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ProblemDocument"];
                     "application/problem+json": unknown;
+                };
+            };
+            /** @description Not understood */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProblemDocument"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Not available now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProblemDocument"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    base_maps_api_basemap_maps_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BaseMaps"];
                 };
             };
             /** @description Not understood */

@@ -8,7 +8,7 @@ import type { Palette } from "./palette";
 const FONT = ["Noto Sans CJK SC", "Noto Sans SC", "PingFang SC", "Microsoft YaHei", OUR_FONT, "sans-serif"];
 const EMPTY = { type: "FeatureCollection" as const, features: [] };
 
-export type RasterMap = { url: string; attribution: string; minzoom: number; maxzoom: number };
+export type RasterMap = { url: string; minzoom: number; maxzoom: number };
 
 const width = (scale: number) => [
   "interpolate", ["exponential", 1.6], ["zoom"],

@@ -3,16 +3,21 @@ import { signal } from "@preact/signals";
 import { get, type Schemas } from "../api/client";
 import { readyToDraw } from "../fonts";
 import { type Named, named, t } from "../i18n";
+import { remembered } from "../remembered";
 import type { Box } from "../live/channel";
 import type { Base } from "./live-map";
 
 export type Pack = Schemas["BasemapOut"] & { attribution: Named };
 export const pack = signal<Pack | null>(null);
 
+/** Further maps that the operator configured, and the one that people chose; empty for the city pack. */
+export const maps = signal<readonly Schemas["BaseMap"][]>([]);
+export const chosenMap = remembered("base-map", "");
+
 let roads: GeoJSON.FeatureCollection | null = null;
 let asked: Promise<void> | null = null;
 
-async function read(): Promise<void> {
+async function readPack(): Promise<void> {
   pack.value = await get("/api/basemap");
   const text = await (await fetch("/api/basemap/roads")).text();
   await readyToDraw(text);
@@ -21,15 +26,25 @@ async function read(): Promise<void> {
 
 /** Read once what base map there is. A server without a city pack has a map without roads. */
 export function readBases(): Promise<void> {
-  asked ??= read().catch(() => undefined);
+  asked ??= Promise.all([
+    readPack().catch(() => undefined),
+    get("/api/basemap/maps").then((found) => { maps.value = found.maps; }, () => undefined),
+  ]).then(() => undefined);
   return asked;
 }
 
+const chosen = () => maps.value.find((one) => one.id === chosenMap.value);
+
 export function base(): Base {
-  return { datum: "wgs84", raster: null, roads };
+  const map = chosen();
+  if (!map) return { datum: "wgs84", raster: null, roads };
+  return { datum: map.crs, raster: { url: map.url, minzoom: map.min_zoom, maxzoom: map.max_zoom }, roads: null };
 }
 
-export const attribution = (): string => (pack.value ? named(pack.value.attribution) : t("map.no_roads"));
+export function attribution(): string {
+  const source = chosen() ?? pack.value;
+  return source ? named(source.attribution) : t("map.no_roads");
+}
 
 /** Where the map begins: the city pack's bounds, or round all vehicles. */
 export async function firstBox(): Promise<Box | null> {

@@ -2,12 +2,13 @@
 import "../../style/map.css";
 import { useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { language, number, t } from "../../i18n";
+import { language, named, number, t } from "../../i18n";
 import { incidents, levels } from "../../incidents/store";
 import { fleet, framesTaken, look } from "../../live/channel";
 import { KINDS } from "../../live/fleet";
 import { readEnergy, readRegister, register } from "../../live/register";
-import { attribution, base, firstBox, readBases } from "../../map/bases";
+import { attribution, base, chosenMap, firstBox, maps, pack, readBases } from "../../map/bases";
+import { fromDisplay, toDisplay } from "../../map/datum";
 import { LiveMap } from "../../map/live-map";
 import { dark } from "../../theme";
 import { now } from "../../ticking";
@@ -24,7 +25,12 @@ const FENCES_AGAIN_MS = 60_000;
 const ENERGY_AGAIN_MS = 60_000;
 const TRAIL_AGAIN_MS = 15_000;
 
+/** Another base map is another map: what is drawn on it may be in another datum. */
 export default function MapPage() {
+  return <LivePage key={chosenMap.value} />;
+}
+
+function LivePage() {
   const container = useRef<HTMLDivElement>(null);
   const live = useSignal<LiveMap | null>(null);
   const list = useSignal<Listed>(NOTHING);
@@ -54,7 +60,7 @@ export default function MapPage() {
       if (first) map.fit(first);
       else look(map.box());
       live.value = map;
-      (window as unknown as { fleetward: unknown }).fleetward = { map, fleet };
+      (window as unknown as { fleetward: unknown }).fleetward = { map, fleet, toDisplay, fromDisplay };
     });
     return () => {
       left = true;
@@ -135,6 +141,14 @@ export default function MapPage() {
           <button aria-label={t("zoom.out")} title={t("zoom.out")} onClick={() => zoom(-1)}>−</button>
           <button id="zoom-fit" aria-label={t("zoom.fit")} title={t("zoom.fit")} onClick={fit}>⤢</button>
         </div>
+        {maps.value.length > 0 && (
+          <label class="base"><span class="hidden">{t("base_map")}</span>
+            <select id="base-map" value={chosenMap.value} onChange={(event) => { chosenMap.value = event.currentTarget.value; }}>
+              <option value="">{pack.value ? named(pack.value.name) : t("base_map.none")}</option>
+              {maps.value.map((one) => <option key={one.id} value={one.id}>{named(one.name)}</option>)}
+            </select>
+          </label>
+        )}
         <p class="attribution">{attribution()}</p>
       </section>
       <section class="side" aria-label={t("vehicles")}>
