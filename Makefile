@@ -19,7 +19,7 @@ export CUSTOM_COMPILE_COMMAND := make lock
 # What the pages are built from; make builds them when one of these is newer.
 PAGE_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts web/build.sh incidents/i18n -type f)
 
-.PHONY: help run test lint bench lock clean test-packages pages schema
+.PHONY: help run test lint bench lock clean test-packages pages schema pictures
 
 help:
 	@echo "make run     everything on this machine with demo traffic; prints the address"
@@ -28,6 +28,7 @@ help:
 	@echo "make bench   speed, as ratios measured in one run"
 	@echo "make pages   build the pages into fleet_api/web; run and test do it when they must"
 	@echo "make schema  write the pages' types of the API anew"
+	@echo "make pictures   take the pictures of docs/images anew"
 	@echo "make lock    write the requirements files anew"
 	@echo "make clean   remove the environment and caches, never data"
 
@@ -59,6 +60,9 @@ fleet_api/web/index.html: $(PAGE_SOURCES) | $(VENV)/.installed-runtime
 
 schema: $(VENV)/.installed-runtime
 	@PYTHON=$(CURDIR)/$(BIN)/python web/build.sh schema
+
+pictures: $(VENV)/.installed-dev test-packages fleet_api/web/index.html
+	@$(BIN)/python -m tests.pictures
 
 lock: $(VENV)/.installed-dev
 	$(COMPILE) --output-file requirements/runtime.txt pyproject.toml

@@ -82,10 +82,15 @@ export class Fleet {
   }
 
   kindOf(slot: number): Kind {
-    if (this.serverNowMs - this.fixMs[slot]! > STALE_AFTER_MS) return "stale";
+    return KINDS[this.kindIndex(slot, this.serverNowMs)]!;
+  }
+
+  /** Index of its kind in KINDS, for those who ask for all of them at one time. */
+  kindIndex(slot: number, serverNowMs: number): number {
+    if (serverNowMs - this.fixMs[slot]! > STALE_AFTER_MS) return 3;
     const state = this.state[slot]!;
-    if (state & MOVING) return "moving";
-    return state & IGNITION_ON ? "idling" : "parked";
+    if (state & MOVING) return 0;
+    return state & IGNITION_ON ? 1 : 2;
   }
 
   private place(frame: PositionsFrame, i: number, nowMs: number): void {
