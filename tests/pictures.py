@@ -1,10 +1,9 @@
 """`make pictures`: the pictures of the pages in docs/images, taken of a demo that this starts and stops."""
 
-import os
+import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,32 +13,37 @@ from typing import Any
 import httpx
 from playwright.sync_api import Page, sync_playwright
 
+from fleet_core.embedded import service
 from tests.services.console import ARGUMENTS
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 SIZE = {"width": 1280, "height": 800}
 VEHICLES = 60
+WAIT_S = 60.0
 # So that the map has driven a while, and vehicles have a trail.
 DRIVE_S = 40.0
 SETTLE_S = 8.0
 FLEET = (sys.executable, "-m", "fleet_core.cli")
 
 
+def answers(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/api/health").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
 @contextmanager
 def demo(folder: Path) -> Iterator[str]:
     """`fleet up` on free ports. Yields the address of the pages."""
-    up = subprocess.Popen(
-        [*FLEET, "up", "--data", folder, "--http-port", "0", "--mqtt-port", "0", "--vehicles", str(VEHICLES)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
-    assert up.stdout is not None
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    options = ["--http-port", str(port), "--mqtt-port", "0", "--vehicles", str(VEHICLES)]
+    up = subprocess.Popen([*FLEET, "up", "--data", folder, *options])
     try:
-        address = next(word for line in up.stdout for word in line.split() if word.startswith("http://"))
-        # What else it says must not fill the pipe and stop it.
-        threading.Thread(target=up.stdout.read, daemon=True).start()
-        yield address.rstrip("/")
+        service.wait_until(lambda: answers(address), up, WAIT_S, "the demo")
+        yield address
     finally:
         up.terminate()
         up.wait(60)
@@ -68,7 +72,6 @@ def take(page: Page, name: str, path: str = "/") -> None:
     page.locator("#link[data-state='live']").wait_for()
     page.wait_for_timeout(SETTLE_S * 1000)
     page.screenshot(path=IMAGES / f"{name}.png")
-    sys.stdout.write(f"{name}.png\n")
 
 
 def take_all(address: str, client: httpx.Client) -> None:

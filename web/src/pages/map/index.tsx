@@ -83,12 +83,18 @@ function LivePage() {
     void filters.value;
     const map = live.value;
     if (map) list.value = listed((slot) => map.sees(slot));
-    if ([...fleet.ids].some((id) => !register.peek().has(id))) void readRegister();
+    if (list.value.rows.some((row) => !register.peek().has(row.id))) void readRegister();
   });
   useSignalEffect(() => live.value?.setLook({ dark: dark.value, language: language.value }));
   useSignalEffect(() => {
     void language.value;
-    live.value?.setPins(pinsOf(incidents.value.values()));
+    live.value?.setPins(pinsOf([...incidents.value.values()].map((one) => {
+      // Evidence without a place of its own is where its vehicle is.
+      const slot = one.lon_deg === null ? fleet.slotOf(one.vehicle_id) : undefined;
+      if (slot === undefined) return one;
+      void now.value;
+      return { ...one, lon_deg: fleet.lon[slot]!, lat_deg: fleet.lat[slot]! };
+    })));
   });
   useSignalEffect(() => {
     const id = followed.value;
