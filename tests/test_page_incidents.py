@@ -188,6 +188,8 @@ def test_speed_is_plotted_round_the_moment(database_url: str, writer: psycopg.Co
     now = datetime.now(UTC)
     with api.running(api.settings_for(database_url)) as server:
         page = open_page(server)
+        # Without a place of its own its pin is at its vehicle.
+        expect(page.locator(".pin")).to_have_count(1)
 
         def track(route: Route) -> None:
             point = {"seq": "1", "received_at": now.isoformat(), "accuracy_m": 3, "heading_deg": 90, "ignition": True}

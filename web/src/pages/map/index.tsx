@@ -83,7 +83,7 @@ function LivePage() {
     void filters.value;
     const map = live.value;
     if (map) list.value = listed((slot) => map.sees(slot));
-    if (list.value.rows.some((row) => !register.peek().has(row.id))) void readRegister();
+    if (list.peek().rows.some((row) => !register.peek().has(row.id))) void readRegister();
   });
   useSignalEffect(() => live.value?.setLook({ dark: dark.value, language: language.value }));
   useSignalEffect(() => {
