@@ -16,21 +16,27 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-e
 export CUSTOM_COMPILE_COMMAND := make lock
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock clean test-packages
+# What the pages are built from; make builds them when one of these is newer.
+PAGE_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts web/build.sh incidents/i18n -type f)
+
+.PHONY: help run test lint bench lock clean test-packages pages schema pictures
 
 help:
 	@echo "make run     everything on this machine with demo traffic; prints the address"
 	@echo "make test    install what the tests need and run them all"
 	@echo "make lint    formatter, linter and type checker"
 	@echo "make bench   speed, as ratios measured in one run"
+	@echo "make pages   build the pages into fleet_api/web; run and test do it when they must"
+	@echo "make schema  write the pages' types of the API anew"
+	@echo "make pictures   take the pictures of docs/images anew"
 	@echo "make lock    write the requirements files anew"
 	@echo "make clean   remove the environment and caches, never data"
 
-run: $(VENV)/.installed-runtime
+run: $(VENV)/.installed-runtime fleet_api/web/index.html
 	@$(BIN)/fleet up $(ARGS)
 
 # Nothing after pytest, so that its closing line is the last.
-test: $(VENV)/.installed-dev test-packages
+test: $(VENV)/.installed-dev test-packages fleet_api/web/index.html
 	@$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal $(ARGS)
 
 lint: $(VENV)/.installed-dev
@@ -46,13 +52,26 @@ bench: $(VENV)/.installed-runtime
 	$(BIN)/fleet bench live
 	$(BIN)/fleet bench detect
 
+pages: fleet_api/web/index.html
+
+fleet_api/web/index.html: $(PAGE_SOURCES) | $(VENV)/.installed-runtime
+	@echo "building the pages"
+	@PYTHON=$(CURDIR)/$(BIN)/python web/build.sh
+
+schema: $(VENV)/.installed-runtime
+	@PYTHON=$(CURDIR)/$(BIN)/python web/build.sh schema
+
+pictures: $(VENV)/.installed-dev test-packages fleet_api/web/index.html
+	@$(BIN)/python -m tests.pictures
+
 lock: $(VENV)/.installed-dev
 	$(COMPILE) --output-file requirements/runtime.txt pyproject.toml
 	$(COMPILE) --output-file requirements/dev.txt --extra dev -c requirements/runtime.txt pyproject.toml
 	$(COMPILE) --output-file requirements/build.txt -c requirements/dev.txt requirements/build.in
+	$(COMPILE) --output-file requirements/pages.txt -c requirements/dev.txt requirements/pages.in
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) web/node_modules fleet_api/web .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -2,17 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.resources import files
-from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse
-from starlette.staticfiles import StaticFiles
 
-from fleet_api import guard, problems
+from fleet_api import base_maps, guard, problems
 from fleet_api.access import admission
 from fleet_api.live import LiveHub, install_live
+from fleet_api.pages import install_pages
 from fleet_api.pool import Pool
 from fleet_api.routes import (
     alarms,
@@ -64,8 +61,8 @@ _ROUTES: Final = (
 def create_app(settings: Settings) -> FastAPI:
     """The application on `settings.database_url`. Needs no database to be made, only to answer.
 
-    Raises SettingsError when the database URL is missing or the response policy cannot be used, UndeclaredError when a
-    route does not say who may use it.
+    Raises SettingsError when the database URL is missing, or the response policy or the file of base maps cannot be
+    used; UndeclaredError when a route does not say who may use it.
     """
     settings.require("database_url")
     hub = LiveHub(settings.database_url)
@@ -92,6 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.pool = pool
     app.state.live = hub
+    app.state.base_maps = base_maps.load(settings.base_maps)
     app.state.policy = policy
     app.state.responder = Responder(policy)
     problems.install(app)
@@ -99,19 +97,11 @@ def create_app(settings: Settings) -> FastAPI:
     for module in _ROUTES:
         app.include_router(module.router)
     install_live(app)
-    _install_pages(app)
+    install_pages(app)
     undeclared = admission.undeclared([module.router for module in _ROUTES], app.routes)
     if undeclared:
         raise admission.UndeclaredError("; ".join(undeclared))
-    app.add_middleware(guard.Guard, loopback_only=settings.http_allow_remote == "no")
+    origins = {one.origin for one in app.state.base_maps}
+    loopback_only = settings.http_allow_remote == "no"
+    app.add_middleware(guard.Guard, loopback_only=loopback_only, picture_origins=origins)
     return app
-
-
-def _install_pages(app: FastAPI) -> None:
-    web = Path(str(files("fleet_api"))) / "web"
-
-    @app.get("/", include_in_schema=False, dependencies=[admission.PUBLIC])
-    def index() -> FileResponse:
-        return FileResponse(web / "index.html", headers={"Cache-Control": "no-cache"})
-
-    app.mount("/web", StaticFiles(directory=web), name="web")

@@ -5,7 +5,7 @@ Origin must be ours), and by DNS rebinding, where a foreign name is pointed at 1
 be a loopback name). This stands before sign-in and beside the cookie's own rules.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ SECURITY_HEADERS: Final = (
     (
         b"content-security-policy",
         b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        b"font-src 'self'; worker-src 'self'; "
         b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ),
     (b"x-content-type-options", b"nosniff"),
@@ -28,6 +29,15 @@ SECURITY_HEADERS: Final = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+
+
+def security_headers(picture_origins: Collection[str]) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers for pages whose map may also show pictures from these origins."""
+    (name, policy), *others = SECURITY_HEADERS
+    more = "".join(f" {origin}" for origin in sorted(picture_origins)).encode()
+    for directive in (b"img-src 'self'", b"connect-src 'self'"):
+        policy = policy.replace(directive, directive + more)
+    return ((name, policy), *others)
 
 
 def refusal(headers: Iterable[tuple[bytes, bytes]], *, must_match_origin: bool, loopback_only: bool) -> str | None:
@@ -50,10 +60,11 @@ def _hostname(url: str) -> str | None:
 
 
 class Guard:
-    """ASGI middleware. `loopback_only`: refuse names that are not loopback."""
+    """ASGI middleware. `loopback_only`: refuse names that are not loopback. `picture_origins`: of base maps."""
 
-    def __init__(self, app: ASGIApp, loopback_only: bool) -> None:
+    def __init__(self, app: ASGIApp, loopback_only: bool, picture_origins: Collection[str] = ()) -> None:
         self._app = app
+        self._headers = security_headers(picture_origins)
         self._loopback_only = loopback_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +85,7 @@ class Guard:
         sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
         request_id = chosen_request_id(None if sent is None else sent.decode("latin-1"))
         scope.setdefault("state", {})["request_id"] = request_id
-        more = [*SECURITY_HEADERS, (b"x-request-id", request_id.encode())]
+        more = [*self._headers, (b"x-request-id", request_id.encode())]
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -124,6 +124,11 @@ class Settings:
     )
     retention_days: int = _setting(400, "Readings and message log older than this are removed; 0 keeps them for ever.")
     city_pack: str = _setting("", "Folder of the city pack whose roads are drawn under the vehicles; empty draws none.")
+    base_maps: str = _setting(
+        "",
+        "JSON file of further base maps that people may choose under the vehicles, with their datum (WGS-84, GCJ-02, "
+        "BD-09); empty: only the city pack. The pages ask these hosts for pictures.",
+    )
     data_dir: str = _setting("fleet-data", "Folder of `fleet up`: broker store, database, logs, city pack.")
     log_level: str = _setting("info", "Least level that is logged.", choices=("debug", "info", "warning", "error"))
 

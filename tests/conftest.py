@@ -15,6 +15,7 @@ from fleet_core.embedded import service
 from fleet_core.embedded.nats import EmbeddedNats
 from fleet_core.embedded.postgres import EmbeddedPostgres
 from tests.services import databases, mosquitto, timescale
+from tests.services.console import browser, open_page  # noqa: F401  fixtures
 from tests.services.mosquitto import Mosquitto
 from tests.services.pglite import PGlite
 from tests.services.timescale import Timescale

@@ -76,11 +76,14 @@ def test_everything_named_exists() -> None:
             assert (REPOSITORY / build["context"] / build["dockerfile"]).is_file()
         for other in item.get("depends_on", {}):
             assert other in SERVICES
-    copied = re.findall(r"^COPY (.+) \S+$", (REPOSITORY / "deploy" / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    copied = re.findall(
+        r"^COPY (?!--from)(.+) \S+$", (REPOSITORY / "deploy" / "Dockerfile").read_text("utf-8"), re.MULTILINE
+    )
     ignore = (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").split()
     for path in " ".join(copied).split():
         assert (REPOSITORY / path).exists(), f"the image copies {path}"
-        assert f"!{path}" in ignore or ("!requirements/*.txt" in ignore and path.startswith("requirements/"))
+        roots = {f"!{path}", *(f"!{parent}" for parent in Path(path).parents)}
+        assert roots & set(ignore) or ("!requirements/*.txt" in ignore and path.startswith("requirements/"))
 
 
 def test_every_service_is_watched_and_long_running_ones_come_back() -> None:

@@ -36,7 +36,7 @@ PURPOSE_HEADER: Final = "x-purpose"
 _MAX_PURPOSE: Final = 300
 
 # Served to whoever asks, beside routes that declare it: files of the pages, and the description of the interface.
-PUBLIC_PATHS: Final = frozenset({"/web", "/api/openapi.json"})
+PUBLIC_PATHS: Final = frozenset({"/web", "/web/assets", "/api/openapi.json"})
 
 
 class UndeclaredError(RuntimeError):
@@ -188,8 +188,9 @@ def undeclared(routers: Iterable[APIRouter], others: Sequence[BaseRoute]) -> lis
             calls = [dependant.call for dependant in route.dependant.dependencies]
             if sum(isinstance(call, Admission | LiveAdmission | Public) for call in calls) != 1:
                 found.append(f"{path} does not declare who may use it")
+            public = any(isinstance(call, Public) for call in calls)
             unknown = visible.unknown_parameters(route.param_convertors)
-            if unknown:
+            if unknown and not public:
                 found.append(f"{path} names {', '.join(sorted(unknown))}: say in access/visible.py whose that is")
         elif isinstance(route, Route | Mount) and path not in PUBLIC_PATHS:
             found.append(f"{path} does not declare who may use it")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from fleet_api.access.admission import allowed
 from fleet_api.access.roles import EVERYONE, Scope
+from fleet_api.base_maps import BaseMap
 from fleet_api.problems import Problem, documented
 from fleet_core.settings import Settings
 
@@ -50,6 +51,18 @@ def basemap(request: Request) -> BasemapOut:
         bounds=_bounds(meta.get("bounds")),
         attribution=_names(meta.get("attribution") or UNSTATED, ""),
     )
+
+
+class BaseMaps(BaseModel):
+    """In the order of the file."""
+
+    maps: list[BaseMap]
+
+
+@router.get("/maps", summary="Further base maps", dependencies=[_READERS])
+def base_maps(request: Request) -> BaseMaps:
+    """Base maps of others that the operator configured."""
+    return BaseMaps(maps=request.app.state.base_maps)
 
 
 @router.get(
