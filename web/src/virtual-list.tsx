@@ -14,11 +14,13 @@ type Props = {
   row: (index: number) => ComponentChildren;
   rowLabel: (index: number) => string;
   onChoose: (index: number) => void;
+  /** Another question: its answer is read from the top. */
+  question?: string;
 };
 
 const BEYOND = 6;
 
-export function VirtualList({ id, label, count, rowHeight, selected, keyOf, row, rowLabel, onChoose }: Props) {
+export function VirtualList({ id, label, count, rowHeight, selected, keyOf, row, rowLabel, onChoose, question = "" }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const top = useSignal(0);
   const height = useSignal(600);
@@ -28,6 +30,11 @@ export function VirtualList({ id, label, count, rowHeight, selected, keyOf, row,
     observer.observe(box.current!);
     return () => observer.disconnect();
   }, []);
+
+  useEffect(() => {
+    box.current!.scrollTop = 0;
+    top.value = 0;
+  }, [question]);
 
   const first = Math.max(0, Math.floor(top.value / rowHeight) - BEYOND);
   const last = Math.min(count, Math.ceil((top.value + height.value) / rowHeight) + BEYOND);

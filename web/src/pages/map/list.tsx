@@ -1,5 +1,5 @@
 // The vehicles as text: what the map shows, for those who read, type or listen.
-import type { Signal } from "@preact/signals";
+import { signal, type Signal } from "@preact/signals";
 import { Level, levelName } from "../../incidents/level";
 import { levels } from "../../incidents/store";
 import { number, span, t } from "../../i18n";
@@ -41,11 +41,13 @@ function line({ id, slot }: Row) {
   );
 }
 
+const opened = signal(false);
+
 function Filters() {
   const { ignition, lowFuel, leastLevel, kinds } = filters.value;
   const change = (values: Partial<typeof filters.value>) => { filters.value = { ...filters.value, ...values }; };
   return (
-    <details class="filters" open={anyFilter()}>
+    <details class="filters" open={opened.value} onToggle={(event) => { opened.value = event.currentTarget.open; }}>
       <summary>{t("filters")}</summary>
       <fieldset><legend>{t("filter.state")}</legend>
         <div class="chips">{KINDS.map((kind) => (
@@ -94,7 +96,7 @@ export function VehicleList({ list }: { list: Signal<Listed> }) {
         : <VirtualList
             id="vehicles" label={t("list.title", { n: inView })} count={rows.length} rowHeight={ROW}
             selected={rows.findIndex((row) => row.id === chosen.value)} keyOf={(i) => rows[i]!.id}
-            row={(i) => line(rows[i]!)} rowLabel={(i) => label(rows[i]!)} onChoose={(i) => showOnMap(rows[i]!.id)}
+            row={(i) => line(rows[i]!)} rowLabel={(i) => label(rows[i]!)} question={filters.value.text} onChoose={(i) => showOnMap(rows[i]!.id)}
           />}
     </>
   );
