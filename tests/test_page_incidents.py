@@ -1,6 +1,5 @@
 """The incidents page in a real browser: told at once, worked on by keyboard, closed with reasons; signing in."""
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -82,12 +81,7 @@ def test_a_report_is_taken_answered_and_closed(
         expect(page.get_by_role("heading", name="Accident reported")).to_be_visible()
         expect(page.get_by_text("another car ran into us")).to_be_visible()
 
-        # Nobody acts without a name.
         acknowledge = page.get_by_role("button", name="Acknowledge")
-        acknowledge.click()
-        expect(page.locator("article [role=alert]")).to_contain_text("Enter your name")
-        expect(page.locator("#own-name")).to_be_focused()
-        page.keyboard.type("li")
         acknowledge.click()
         expect(page.locator(".tag.status-acknowledged")).to_have_text("Acknowledged")
         expect(acknowledge).to_have_count(0)
@@ -126,7 +120,6 @@ def test_somebody_else_was_faster(database_url: str, writer: psycopg.Connection[
     incident_id = put_case(writer, "hu-1", 2)
     with api.running(api.settings_for(database_url)) as server:
         page = open_page(server, f"/incidents/{incident_id}")
-        page.locator("#own-name").fill("li")
         expect(page.get_by_role("button", name="Acknowledge")).to_be_visible()
         # Changed without the bell and without its list, so that the page has not heard of it when it acts.
         page.route("**/api/incidents?**", lambda route: route.abort())
@@ -145,42 +138,6 @@ def test_administration_says_what_is_wrong(database_url: str, open_page: Open) -
         expect(page.get_by_role("region", name="Holes in the rota, next 14 days")).to_contain_text(
             "nobody can be reached"
         )
-
-
-def test_signing_in_and_out(database_url: str, open_page: Open) -> None:
-    """The contract of /api/session as the page needs it, answered by the test."""
-    user = {
-        "user_id": "wang", "display_name": "Wang", "roles": ["dispatcher"], "depot_ids": None, "language": "en",
-        "must_change_password": False,
-    }  # fmt: skip
-    asked: list[tuple[str, Any, str | None]] = []
-
-    def session(route: Route) -> None:
-        request = route.request
-        body = json.loads(request.post_data or "null")
-        asked.append((request.method, body, request.headers.get("x-csrf-token")))
-        if request.method == "POST" and body["password"] == "right":
-            route.fulfill(json={"user": user, "csrf_token": "token"})
-        elif request.method == "DELETE":
-            route.fulfill(status=204)
-        else:
-            route.fulfill(status=401, json={"detail": "no"})
-
-    with api.running(api.settings_for(database_url)) as server:
-        page = open_page(server)
-        page.route("**/api/session", session)
-        page.reload()
-        page.get_by_label("User").fill("wang")
-        page.get_by_label("Password").fill("wrong")
-        page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("alert")).to_have_text("User, password or code is wrong.")
-        page.get_by_label("Password").fill("right")
-        page.get_by_role("button", name="Sign in").click()
-        expect(page.locator("#link")).to_have_text("Live")
-        expect(page.locator("#own-name")).to_have_count(0)
-        page.get_by_role("button", name="Sign out").click()
-        expect(page.get_by_label("Password")).to_be_visible()
-        assert asked[-1] == ("DELETE", None, "token")
 
 
 def test_speed_is_plotted_round_the_moment(database_url: str, writer: psycopg.Connection[Any], open_page: Open) -> None:

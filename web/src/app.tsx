@@ -29,7 +29,7 @@ function start(): void {
 }
 
 effect(() => {
-  if (sessionState.value === "open" || sessionState.value === "signed-in") start();
+  if (sessionState.value === "signed-in") start();
 });
 
 function pageOf(address: string): keyof typeof pages {

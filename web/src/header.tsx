@@ -3,7 +3,7 @@ import { soundOn, toggleSound, notificationsOn, toggleNotifications } from "./in
 import { unanswered } from "./incidents/store";
 import { type Key, type Language, t, wantedLanguage } from "./i18n";
 import { link } from "./live/channel";
-import { ownName, sessionState, signOut, user } from "./session";
+import { signOut, user } from "./session";
 import { type Theme, theme } from "./theme";
 
 const PAGES = { map: "/", incidents: "/incidents", administration: "/administration" } as const;
@@ -45,12 +45,7 @@ export function Header({ page }: { page: PageName }) {
           <option value="zh-CN" lang="zh-CN">{t("language.zh-CN")}</option>
         </select>
       </label>
-      {sessionState.value === "signed-in"
-        ? <button onClick={() => void signOut()} title={user.value?.display_name}>{t("sign_out")}</button>
-        : <label class="row"><span class="faint">{t("own_name")}</span>
-            <input id="own-name" size={10} maxLength={100} autocomplete="name" value={ownName.value}
-              onInput={(event) => { ownName.value = event.currentTarget.value; }} />
-          </label>}
+      <button onClick={() => void signOut()} title={user.value?.display_name}>{t("sign_out")}</button>
     </header>
   );
 }

@@ -1,7 +1,6 @@
-// Who works here. A server without /api/session (404) has no sign-in yet: then people give their name themselves.
+// Who works here.
 import { effect, signal } from "@preact/signals";
-import { ApiError, csrfToken, request, signedOut } from "./api/client";
-import { remembered } from "./remembered";
+import { csrfToken, request, signedOut } from "./api/client";
 
 export type User = {
   user_id: string;
@@ -12,12 +11,10 @@ export type User = {
   must_change_password: boolean;
 };
 type SessionAnswer = { user: User; csrf_token: string | null };
-export type SessionState = "asking" | "open" | "signed-in" | "signed-out" | "new-password";
+export type SessionState = "asking" | "signed-in" | "signed-out" | "new-password";
 
 export const sessionState = signal<SessionState>("asking");
 export const user = signal<User | null>(null);
-/** The name people gave where there is no sign-in. */
-export const ownName = remembered("name", "");
 
 function enter(answer: SessionAnswer): void {
   csrfToken.value = answer.csrf_token ?? "";
@@ -34,9 +31,8 @@ function leave(): void {
 export async function resumeSession(): Promise<void> {
   try {
     enter(await request<SessionAnswer>("GET", "/api/session"));
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 401) leave();
-    else sessionState.value = "open";
+  } catch {
+    leave();
   }
 }
 
@@ -59,4 +55,4 @@ effect(() => {
 });
 
 /** Who an action is said to be by. */
-export const actor = (): string => user.value?.user_id ?? ownName.value.trim();
+export const actor = (): string => user.value?.user_id ?? "";

@@ -3,7 +3,7 @@ import { signal } from "@preact/signals";
 import { ApiError, get, request, type Schemas } from "../../api/client";
 import { t } from "../../i18n";
 import { incidents, keep } from "../../incidents/store";
-import { actor, ownName, sessionState } from "../../session";
+import { actor } from "../../session";
 
 export type Detail = Schemas["IncidentDetail"];
 export type Response = Schemas["ResponseOut"];
@@ -55,11 +55,6 @@ export class OpenIncident {
   async act(what: string, values: Record<string, unknown> = {}): Promise<boolean> {
     const held = this.detail.peek();
     if (!held || this.busy.peek()) return false;
-    if (!actor() && sessionState.peek() === "open") {
-      this.trouble.value = t("act.name_first");
-      document.getElementById("own-name")?.focus();
-      return false;
-    }
     this.busy.value = true;
     this.trouble.value = "";
     try {
@@ -88,6 +83,3 @@ export class OpenIncident {
     return item.text[document.documentElement.lang] ?? item.text["en"] ?? code;
   }
 }
-
-/** People may be asked for their name before the first action where there is no sign-in. */
-export const nameNeeded = (): boolean => sessionState.value === "open" && ownName.value.trim() === "";
