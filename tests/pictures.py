@@ -1,5 +1,6 @@
 """`make pictures`: the pictures of the pages in docs/images, taken of a demo that this starts and stops."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import httpx
 from playwright.sync_api import Page, sync_playwright
 
 from fleet_core.embedded import service
+from tests.services import api
 from tests.services.console import ARGUMENTS
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
@@ -74,7 +76,13 @@ def take(page: Page, name: str, path: str = "/") -> None:
     page.screenshot(path=IMAGES / f"{name}.png")
 
 
-def take_all(address: str, client: httpx.Client) -> None:
+def database_of(folder: Path) -> str:
+    told = subprocess.run([*FLEET, "status", "--data", folder, "--json"], check=True, capture_output=True)
+    dsn: str = json.loads(told.stdout)["database_dsn"]
+    return dsn
+
+
+def take_all(address: str, client: httpx.Client, cookie: str) -> None:
     incidents: list[dict[str, Any]] = client.get("/api/incidents").json()["incidents"]
     crash = next(one["incident_id"] for one in incidents if one["kind"] == "crash")
     with sync_playwright() as playwright:
@@ -94,24 +102,29 @@ def take_all(address: str, client: httpx.Client) -> None:
                 color_scheme=theme,
                 timezone_id="Asia/Shanghai",  # type: ignore[arg-type]
             )
+            name, _, value = cookie.partition("=")
+            context.add_cookies([{"name": name, "value": value, "url": address}])
             page = context.new_page()
             page.route(
                 "**/*", lambda route: route.continue_() if route.request.url.startswith(address) else route.abort()
             )
-            for name, path in names.items():
-                take(page, name, path)
+            for picture_name, path in names.items():
+                take(page, picture_name, path)
             context.close()
         browser.close()
 
 
 def picture(folder: Path) -> None:
     with demo(folder) as address, httpx.Client(base_url=address, timeout=30) as client:
+        database_url = database_of(folder)
+        client.headers = api.headers_of(database_url, api.USER, list(api.USER_ROLES))
+        cookie = api.session_of(database_url, api.USER, list(api.USER_ROLES))["Cookie"]
         time.sleep(DRIVE_S)
         dress(client)
         simulate(folder, "frontal_crash", "--id-prefix", "hu-a")
         simulate(folder, "parked_struck", "--drill")
         time.sleep(SETTLE_S)
-        take_all(address, client)
+        take_all(address, client, cookie)
 
 
 def main() -> None:

@@ -74,7 +74,9 @@ def test_passwords_that_are_easy_to_guess_are_refused(password: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "password", ["correct horse battery", "三个中文词语组成的一句话啊", passwords.one_time_password()]
+    "password",
+    ["correct horse battery", "三个中文词语组成的一句话啊", passwords.one_time_password()],
+    ids=["english", "chinese", "generated"],
 )
 def test_long_phrases_of_any_kind_are_accepted(password: str) -> None:
     assert passwords.complaint(password, "wang") is None
