@@ -61,6 +61,7 @@ MATRIX: Final = {
     "PATCH /api/devices/{device_id:path}": ("SMA", "v"),
     "GET /api/alarms": ("DSMCUA", "l"),
     "GET /api/basemap": ("DSMCUA", "-"),
+    "GET /api/basemap/maps": ("DSMCUA", "-"),
     "GET /api/basemap/roads": ("DSMCUA", "-"),
     "GET /api/incidents": ("DSMCUA", "l"),
     "GET /api/incidents/counts": ("DSMCUA", "l"),

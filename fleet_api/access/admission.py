@@ -188,9 +188,8 @@ def undeclared(routers: Iterable[APIRouter], others: Sequence[BaseRoute]) -> lis
             calls = [dependant.call for dependant in route.dependant.dependencies]
             if sum(isinstance(call, Admission | LiveAdmission | Public) for call in calls) != 1:
                 found.append(f"{path} does not declare who may use it")
-            public = any(isinstance(call, Public) for call in calls)
             unknown = visible.unknown_parameters(route.param_convertors)
-            if unknown and not public:
+            if unknown:
                 found.append(f"{path} names {', '.join(sorted(unknown))}: say in access/visible.py whose that is")
         elif isinstance(route, Route | Mount) and path not in PUBLIC_PATHS:
             found.append(f"{path} does not declare who may use it")

@@ -25,10 +25,11 @@ _BY_VEHICLE: Final = {
 }
 _NUMBERED: Final = {"incident_id", "detection_id"}
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
-# Parameters that are about no vehicle by themselves: a part of what another parameter names, or of the whole fleet.
+# Parameters that are about no vehicle by themselves: a part of what another parameter names, or of the whole fleet, or
+# an address that the pages read for themselves.
 _NOT_BY_VEHICLE: Final = {
     "item", "countermeasure_id", "obligation_id", "fence_id", "person_id", "shift_id", "user_id", "depot_id",
-    "token_id",
+    "token_id", "rest",
 }  # fmt: skip
 
 
