@@ -60,9 +60,11 @@ def hit_of(window: Window, burst: Burst) -> Hit | None:
     if pulse is None or pulse.delta_v_kmh < least_kmh or pulse.is_spike or is_drop(burst, pulse, frame):
         return None
     # Who stood did not brake, and no engine gains that much in so little; and a device that fell lies otherwise.
-    stood = _stood(window, pulse) and lies_otherwise_g(burst) <= _LIES_SO_G
+    # Only weak pushes are asked that.
+    weak = pulse.peak_g < DRIVING_G
+    stood = weak and _stood(window, pulse) and lies_otherwise_g(burst) <= _LIES_SO_G
     lasts = pulse.width_s > _AT_ONCE_S + 0.5 / pulse.rate_hz
-    if pulse.peak_g < DRIVING_G and (pulse.contrast < _STANDS_OUT or (lasts and not stood)):
+    if weak and (pulse.contrast < _STANDS_OUT or (lasts and not stood)):
         return None
     if pulse.is_one_sample and pulse.peak_g < (_SHUT_G if stood else _DOOR_G):
         return None

@@ -77,8 +77,10 @@ class Overturn:
 def overturns(window: Window, bursts: list[Burst]) -> list[Overturn]:
     """All of them that are not refuted, in order of time."""
     found = [one for burst in bursts if (one := _in_burst(window, burst)) is not None]
-    falls_us = _falls_us(window, bursts)
-    found += [one for part in strands(window) for one in _in_readings(part, falls_us)]
+    in_readings = [one for part in strands(window) for one in _in_readings(part)]
+    if in_readings:
+        falls_us = _falls_us(window, bursts)
+        found += [one for one in in_readings if not _fell_before(falls_us, one.at_us)]
     return sorted(found, key=lambda one: one.at_us)
 
 
@@ -190,7 +192,7 @@ def _slowed(window: Window, at_us: int) -> bool:
     return bool(((v[:, None] - v[None, :])[over] >= _SLOWED_MPS2 * step_s[over]).any())
 
 
-def _in_readings(window: Window, falls_us: list[int]) -> list[Overturn]:
+def _in_readings(window: Window) -> list[Overturn]:
     accel = np.column_stack([window.number(f"accel_{axis}_mps2") for axis in "xyz"])
     gyro = np.column_stack([window.number(f"gyro_{axis}_dps") for axis in "xyz"])
     holds, speed = window.flag("accel_gravity") == 1, window.speed_kmh()
@@ -217,8 +219,6 @@ def _in_readings(window: Window, falls_us: list[int]) -> list[Overturn]:
     leans &= _within_s(times, upright, _around.FROM_S)
     for row in np.flatnonzero((turns | leans) & ~_stood(times, speed)).tolist():
         at_us, from_us = int(times[row]), int(times[row - 1])
-        if _fell_before(falls_us, at_us):
-            continue
         if leans[row] and _lay_so(times, speed, accel, holds, row):
             continue
         around = _around.around(window, from_us)
