@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from fleet_core.embedded import service
 from fleet_core.embedded.nats import EmbeddedNats
 from fleet_core.embedded.postgres import EmbeddedPostgres
-from tests.services import databases, mosquitto, timescale
+from tests.services import api, databases, mosquitto, timescale
 from tests.services.console import browser, open_page  # noqa: F401  fixtures
 from tests.services.mosquitto import Mosquitto
 from tests.services.pglite import PGlite
@@ -106,6 +106,13 @@ def database_url(migrated_server: EmbeddedPostgres) -> Iterator[str]:
     """A migrated database of this test's own."""
     with databases.fresh_database(migrated_server) as url:
         yield url
+
+
+@pytest.fixture
+def server(database_url: str) -> Iterator[api.Server]:
+    """The API on a database of the test's own."""
+    with api.running(api.settings_for(database_url)) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

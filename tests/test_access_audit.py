@@ -21,12 +21,6 @@ SPAN = {"from": "2026-03-01T08:00:00Z", "to": "2026-03-01T09:00:00Z"}
 
 
 @pytest.fixture
-def server(database_url: str) -> Iterator[api.Server]:
-    with api.running(api.settings_for(database_url)) as running:
-        yield running
-
-
-@pytest.fixture
 def client(server: api.Server) -> Iterator[httpx.Client]:
     with server.client() as made:
         assert made.post("/api/vehicles", json={"vehicle_id": "v-1", "depot": "north"}).status_code == 201

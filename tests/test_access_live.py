@@ -22,12 +22,6 @@ EVERYWHERE = [-180, -90, 180, 90]
 
 
 @pytest.fixture
-def server(database_url: str) -> Iterator[api.Server]:
-    with api.running(api.settings_for(database_url)) as running:
-        yield running
-
-
-@pytest.fixture
 def writer(database_url: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(database_url) as connection:
         for depot in ("north", "south"):

@@ -20,12 +20,6 @@ SQUARE = {
 
 
 @pytest.fixture
-def server(database_url: str) -> Iterator[api.Server]:
-    with api.running(api.settings_for(database_url)) as running:
-        yield running
-
-
-@pytest.fixture
 def client(server: api.Server) -> Iterator[httpx.Client]:
     with server.client() as made:
         assert made.post("/api/vehicles", json={"vehicle_id": "v1", "plate": "沪A12345"}).status_code == 201

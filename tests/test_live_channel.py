@@ -24,12 +24,6 @@ NOW = datetime.now(UTC).replace(microsecond=250_000) - timedelta(hours=1)
 
 
 @pytest.fixture
-def server(database_url: str) -> Iterator[api.Server]:
-    with api.running(api.settings_for(database_url)) as running:
-        yield running
-
-
-@pytest.fixture
 def writer(database_url: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(database_url) as connection:
         yield connection
